@@ -1,0 +1,37 @@
+/** Bounds that both ends of a wire must agree on, with the reason for each. */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** Metadata of one packet as JSON, bytes: thousands of boxes fit, a runaway handler does not. */
+export const METADATA_BYTES_MAX = 1 * MiB;
+
+/** Payload of one packet, bytes: a raw 8K RGB frame (7680 x 4320 x 3 = 95 MiB) fits. */
+export const PAYLOAD_BYTES_MAX = 128 * MiB;
+
+/** One packet posted by HTTP (a picture from curl), bytes. */
+export const POST_PACKET_BYTES_MAX = 32 * MiB;
+
+/** Body of a control request (blueprints, sessions), bytes. */
+export const CONTROL_BODY_BYTES_MAX = 1 * MiB;
+
+/** Body of a report after decompression, bytes; a reporter splits larger ones. */
+export const REPORT_BODY_BYTES_MAX = 16 * MiB;
+
+/** Packets that one link may have sent and not yet seen acknowledged. */
+export const LINK_WINDOW_PACKETS = 64;
+
+/** Bytes that one link may have sent and not yet seen acknowledged; 64 raw 640x480 frames. One packet may always go. */
+export const LINK_WINDOW_BYTES = 64 * MiB;
+
+/** Packets waiting at one input under `latest`: enough to ride out jitter, little enough to stay fresh. */
+export const LATEST_QUEUE_PACKETS = 4;
+
+/** Time that init / prepare may take until every handler has loaded its model, ms (the reference's 30 s). */
+export const PREPARE_TIMEOUT_MS = 30_000;
+
+/** Pictures larger than this are refused before they are decoded, pixels (20 000 x 20 000 would take 1.2 GB raw). */
+export const PICTURE_PIXELS_MAX = 100_000_000;
+
+/** Handlers of one service or blueprint. */
+export const HANDLERS_MAX = 64;
