@@ -12,39 +12,69 @@ interface CatalogueRow {
 
 export const ERROR_CATALOGUE = {
   // configuration and resource files
-  CONFIG_UNREADABLE: { status: 400, help: 'A configuration file cannot be opened; check the path and its permissions.' },
+  CONFIG_UNREADABLE: {
+    status: 400,
+    help: 'A configuration file cannot be opened; check the path and its permissions.',
+  },
   CONFIG_MALFORMED: { status: 400, help: 'A configuration file is not valid INI, JSON or YAML; the place is named.' },
-  CONFIG_INVALID: { status: 400, help: 'A configuration value has the wrong type, is out of range, or its key is unknown.' },
+  CONFIG_INVALID: {
+    status: 400,
+    help: 'A configuration value has the wrong type, is out of range, or its key is unknown.',
+  },
   NODE_FILE_INVALID: { status: 400, help: 'A node file is refused; the field is named. Other files still load.' },
   NODE_DUPLICATE: { status: 409, help: 'Two node files have the same node_id; the first one read is kept.' },
-  HANDLER_TYPE_FILE_INVALID: { status: 400, help: 'A handler type file is refused; the field is named. Other files still load.' },
-  HANDLER_TYPE_UNKNOWN: { status: 400, help: 'A handler names a type that is neither built in nor declared in handler_type_path.' },
+  HANDLER_TYPE_FILE_INVALID: {
+    status: 400,
+    help: 'A handler type file is refused; the field is named. Other files still load.',
+  },
+  HANDLER_TYPE_UNKNOWN: {
+    status: 400,
+    help: 'A handler names a type that is neither built in nor declared in handler_type_path.',
+  },
   SERVICE_FILE_INVALID: { status: 400, help: 'A service file is refused; the field is named. Other files still load.' },
-  SERVICE_DUPLICATE: { status: 409, help: 'Two service files have the same service_id or service_name; the first one read is kept.' },
+  SERVICE_DUPLICATE: {
+    status: 409,
+    help: 'Two service files have the same service_id or service_name; the first one read is kept.',
+  },
   // blueprints
   HANDLER_DUPLICATE: { status: 400, help: 'Two handlers of one blueprint have the same handler_id.' },
   HANDLER_PARAMS_INVALID: { status: 400, help: 'A handler parameter has the wrong type or is out of range.' },
   LINK_UNKNOWN_HANDLER: { status: 400, help: 'A link names a handler_id that the blueprint does not have.' },
   LINK_UNKNOWN_PORT: { status: 400, help: 'A link names an input or output that the handler type does not have.' },
-  LINK_TYPE_MISMATCH: { status: 400, help: 'A link joins an output to an input that does not accept its payload type.' },
-  LINK_DUPLICATE_INPUT: { status: 400, help: 'Two links feed the same input; join them with a handler of several inputs.' },
+  LINK_TYPE_MISMATCH: {
+    status: 400,
+    help: 'A link joins an output to an input that does not accept its payload type.',
+  },
+  LINK_DUPLICATE_INPUT: {
+    status: 400,
+    help: 'Two links feed the same input; join them with a handler of several inputs.',
+  },
   PORT_UNLINKED: { status: 400, help: 'An input has no link and the handler does not say "post": true.' },
   GRAPH_CYCLE: { status: 400, help: 'The links of a blueprint form a cycle; packets flow one way.' },
   // sessions
-  SERVICE_NOT_FOUND: { status: 404, help: 'No loaded service has that name or id; `orchestrator service list` shows them.' },
+  SERVICE_NOT_FOUND: {
+    status: 404,
+    help: 'No loaded service has that name or id; `orchestrator service list` shows them.',
+  },
   VARIANT_NOT_FOUND: { status: 404, help: 'The service has no variant of that name.' },
   SESSION_NOT_FOUND: { status: 404, help: 'No session has that id.' },
   SESSION_EXISTS: { status: 409, help: 'The session id is in use on this node or coordinator.' },
   SESSION_NOT_INITIALIZED: { status: 409, help: 'start needs a session whose handlers are all ready.' },
   SESSION_RUNNING: { status: 409, help: 'The session is running: start it once, stop it before delete.' },
   SESSION_STOPPED: { status: 409, help: 'A stopped session cannot be started again; create a new one.' },
-  SESSION_REFUSED: { status: 409, help: 'No placement meets the objective; the reasons and the nearest objective that fits are attached.' },
+  SESSION_REFUSED: {
+    status: 409,
+    help: 'No placement meets the objective; the reasons and the nearest objective that fits are attached.',
+  },
   SESSION_STALE: { status: 409, help: 'The request has an older epoch or generation than the node has already seen.' },
   // nodes and handlers
   NODE_NOT_FOUND: { status: 404, help: 'No node has that id or name; `orchestrator node list` shows them.' },
   NODE_UNREACHABLE: { status: 502, help: 'A node agent does not answer at its address.' },
   HANDLER_NOT_FOUND: { status: 404, help: 'The session has no handler of that id on this node.' },
-  HANDLER_FAILED: { status: 500, help: 'A handler could not be created or keeps failing; its own message is attached.' },
+  HANDLER_FAILED: {
+    status: 500,
+    help: 'A handler could not be created or keeps failing; its own message is attached.',
+  },
   HANDLER_TIMEOUT: { status: 504, help: 'A handler did not become ready within the prepare time-out.' },
   HOST_EXITED: { status: 500, help: 'A handler host (subprocess) ended unexpectedly; it is restarted with backoff.' },
   // vision
@@ -54,18 +84,30 @@ export const ERROR_CATALOGUE = {
   PICTURE_TOO_LARGE: { status: 413, help: 'A picture has more pixels than are accepted.' },
   GALLERY_INVALID: { status: 400, help: 'A gallery folder is missing, empty, or no face was found in it.' },
   GPU_UNAVAILABLE: { status: 400, help: 'gpu: true was asked for, but no CUDA provider is there.' },
-  SOURCE_FORBIDDEN: { status: 403, help: 'A file source, model or output path lies outside the directories that the operator of the node allowed.' },
+  SOURCE_FORBIDDEN: {
+    status: 403,
+    help: 'A file source, model or output path lies outside the directories that the operator of the node allowed.',
+  },
   SOURCE_NOT_FOUND: { status: 404, help: 'A source names no readable picture.' },
   // links
   LINK_PROTOCOL: { status: 400, help: 'A peer sent bytes that are not the link protocol, or broke one of its bounds.' },
   LINK_BUSY: { status: 503, help: 'The input cannot take a posted packet now; try again after Retry-After seconds.' },
-  PAYLOAD_TYPE_UNSUPPORTED: { status: 415, help: 'The content-type of a posted packet is not one that the input accepts.' },
+  PAYLOAD_TYPE_UNSUPPORTED: {
+    status: 415,
+    help: 'The content-type of a posted packet is not one that the input accepts.',
+  },
   // reports and database
   REPORT_INVALID: { status: 400, help: 'A report is malformed; nothing of it is stored.' },
   REPORT_UNKNOWN_NODE: { status: 403, help: 'A report comes from an address (or node_id) that no node file has.' },
-  COLLECTOR_BUSY: { status: 429, help: 'The collector has more rows waiting than it may hold; send again after Retry-After seconds.' },
+  COLLECTOR_BUSY: {
+    status: 429,
+    help: 'The collector has more rows waiting than it may hold; send again after Retry-After seconds.',
+  },
   DATABASE_UNAVAILABLE: { status: 503, help: 'The database cannot be opened or written.' },
-  DATABASE_ENGINE_UNSUPPORTED: { status: 400, help: 'The [database] section asks for an engine that this build does not have.' },
+  DATABASE_ENGINE_UNSUPPORTED: {
+    status: 400,
+    help: 'The [database] section asks for an engine that this build does not have.',
+  },
   SQL_REFUSED: { status: 400, help: 'The statement is not a single read-only query, or the database refused it.' },
   // HTTP and access
   REQUEST_INVALID: { status: 400, help: 'A request does not fit its schema; the field is named.' },
@@ -73,7 +115,10 @@ export const ERROR_CATALOGUE = {
   ROUTE_NOT_FOUND: { status: 404, help: 'No such address in this API.' },
   TOKEN_MISSING: { status: 401, help: 'The API needs `authorization: Bearer TOKEN`.' },
   TOKEN_INVALID: { status: 403, help: 'The bearer token is not the configured one.' },
-  TOKEN_REQUIRED: { status: 400, help: 'Listening off loopback needs a token ([security] token or ORCHESTRATOR_TOKEN), or --insecure.' },
+  TOKEN_REQUIRED: {
+    status: 400,
+    help: 'Listening off loopback needs a token ([security] token or ORCHESTRATOR_TOKEN), or --insecure.',
+  },
   ADDRESS_IN_USE: { status: 409, help: 'The listening address is taken by another process.' },
   SERVICE_UNREACHABLE: { status: 502, help: 'The coordinator or collector does not answer at its address.' },
   USAGE: { status: 400, help: 'A command line has a missing or wrong argument.' },

@@ -1,0 +1,142 @@
+/** Nodes: the file that names one, the facts that it tells of itself, and how the coordinator sees it. */
+import Type, { type Static } from 'typebox';
+
+const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+/** A file in node_path (the reference's keys; `labels` and `token` are ours). */
+export const NodeFileSchema = Type.Object(
+  {
+    node_id: Type.Integer({ minimum: 0 }),
+    node_name: Type.String({ minLength: 1 }),
+    node_type: Type.Enum(['server', 'client', 'edge', 'cloud']),
+    node_addr: Type.String({ minLength: 1 }),
+    node_port: Type.Integer({ minimum: 1, maximum: 65535 }),
+    labels: Type.Array(Type.String(), { default: [] }),
+    /** Link from this node to the others until it is measured. */
+    rtt_ms: Type.Number({ minimum: 0, default: 0.5, description: 'Round trip to other nodes until measured, ms' }),
+    bandwidth_mbit: Type.Number({
+      exclusiveMinimum: 0,
+      default: 1000,
+      description: 'Of the link of this node, Mbit/s',
+    }),
+  },
+  { additionalProperties: false },
+);
+export type NodeFile = Static<typeof NodeFileSchema>;
+
+export const GpuFactsSchema = Type.Object({ gpu_id: Type.Integer(), name: Type.String(), mem_mb: Type.Number() });
+
+/** What a node agent found on its machine. */
+export const NodeFactsSchema = Type.Object({
+  node_id: Type.Integer(),
+  node_name: Type.String(),
+  version: Type.String(),
+  hostname: Type.String(),
+  cpu_model: Type.String(),
+  cpu_cores: Type.Integer({ minimum: 1, description: 'Cores this agent may use' }),
+  mem_mb: Type.Number({ description: 'Total memory, MiB' }),
+  mem_free_mb: Type.Number({ description: 'Memory available for new handlers, MiB' }),
+  speed: Type.Number({ description: 'Speed of one core; 1 = the machine the declared costs were measured on' }),
+  gpus: Type.Array(GpuFactsSchema),
+  labels: Type.Array(Type.String()),
+  handler_types: Type.Array(Type.Integer(), { description: 'handler_type_ids that this node can run' }),
+});
+export type NodeFacts = Static<typeof NodeFactsSchema>;
+
+/**
+ * Life of a handler on a node:
+ * preparing (host starting, model loading) -> ready -> running -> draining -> stopped;
+ * failed (could not be created, or its host keeps exiting).
+ */
+export const HandlerStateSchema = Type.Enum(['preparing', 'ready', 'running', 'draining', 'stopped', 'failed']);
+export type HandlerState = Static<typeof HandlerStateSchema>;
+
+/** Figures of one handler since its host started; milliseconds are over the last STATS_WINDOW packets. */
+export const HandlerStatsSchema = Type.Object({
+  received: Type.Integer({ description: 'Data packets (or joined sets) taken from its inputs' }),
+  processed: Type.Integer(),
+  emitted: Type.Integer(),
+  dropped: Type.Record(Type.String(), Type.Integer(), { description: 'Drops here, by reason' }),
+  fps: Type.Number({ description: 'Processed per second over the last seconds' }),
+  queue: Type.Integer({ description: 'Packets waiting at its inputs' }),
+  service_ms_p50: Nullable(Type.Number()),
+  service_ms_p95: Nullable(Type.Number()),
+  queue_ms_p50: Nullable(Type.Number({ description: 'Wait between arrival and start' })),
+  queue_ms_p95: Nullable(Type.Number()),
+  /** Sinks only: from the source's timestamp to the end of this handler. */
+  end_to_end_ms_p50: Nullable(Type.Number()),
+  end_to_end_ms_p95: Nullable(Type.Number()),
+  last_sequence: Nullable(Type.Integer()),
+  /** Sinks only: sequences that ended here as drops, by `reason handler_id`, for example `{"queue 4": 12}`. */
+  drops_seen: Type.Record(Type.String(), Type.Integer()),
+  ended: Type.Boolean({ description: 'The end of the stream has passed' }),
+});
+export type HandlerStats = Static<typeof HandlerStatsSchema>;
+
+/** One input link of a handler, measured at the receiving end. */
+export const LinkStatsSchema = Type.Object({
+  source_handler: Type.Integer(),
+  source_output: Type.Integer(),
+  target_handler: Type.Integer(),
+  target_input: Type.Integer(),
+  transport: Type.Enum(['tcp', 'unix', 'in_host']),
+  connected: Type.Boolean(),
+  packets: Type.Integer(),
+  bytes: Type.Integer(),
+  reconnects: Type.Integer(),
+  duplicates: Type.Integer({ description: 'Packets resent after a reconnect that had already arrived' }),
+  /** Sender's send time to receiver's receive time, clocks of the two nodes as they are. */
+  latency_ms_p50: Nullable(Type.Number()),
+  latency_ms_p95: Nullable(Type.Number()),
+});
+export type LinkStats = Static<typeof LinkStatsSchema>;
+
+export const ObservedHandlerSchema = Type.Object({
+  handler_id: Type.Integer(),
+  handler_name: Type.String(),
+  handler_type: Type.Integer(),
+  state: HandlerStateSchema,
+  pid: Nullable(Type.Integer()),
+  restarts: Type.Integer(),
+  error: Type.Optional(Type.String()),
+  stats: Type.Optional(HandlerStatsSchema),
+  links: Type.Array(LinkStatsSchema),
+});
+export type ObservedHandler = Static<typeof ObservedHandlerSchema>;
+
+/** A session as a node observes it: the worst state of its handlers. */
+export const ObservedSessionSchema = Type.Object({
+  session_id: Type.Integer(),
+  epoch: Type.Integer(),
+  generation: Type.Integer(),
+  desired: Type.Enum(['ready', 'running', 'stopped']),
+  state: HandlerStateSchema,
+  handlers: Type.Array(ObservedHandlerSchema),
+});
+export type ObservedSession = Static<typeof ObservedSessionSchema>;
+
+/** Answer of `GET /v1/node`: the heartbeat. */
+export const HeartbeatSchema = Type.Object({
+  facts: NodeFactsSchema,
+  timestamp: Type.Number({ description: "The node's wall clock, s" }),
+  epoch: Type.Integer({ description: 'Highest coordinator epoch that the node has seen' }),
+  sessions: Type.Array(ObservedSessionSchema),
+});
+export type Heartbeat = Static<typeof HeartbeatSchema>;
+
+/** unknown (never answered) -> up <-> lost; a drained node is up but takes no new handlers. */
+export const NodeStateSchema = Type.Enum(['unknown', 'up', 'lost']);
+export type NodeState = Static<typeof NodeStateSchema>;
+
+/** A node as the coordinator shows it. */
+export const NodeViewSchema = Type.Object({
+  ...NodeFileSchema.properties,
+  state: NodeStateSchema,
+  last_seen: Nullable(Type.Number()),
+  facts: Nullable(NodeFactsSchema),
+  rtt_measured_ms: Nullable(Type.Number()),
+  clock_offset_ms: Nullable(Type.Number({ description: "Node's clock minus coordinator's, ms" })),
+  sessions: Type.Array(Type.Integer()),
+  problem: Type.Optional(Type.String()),
+});
+export type NodeView = Static<typeof NodeViewSchema>;

@@ -1,0 +1,172 @@
+/** What the allocator reads (a snapshot) and what it answers (a plan with reasons, or a refusal with reasons). */
+import Type, { type Static } from 'typebox';
+import type { Service } from './service.js';
+
+/** What a session wants. fps and latency are promises to keep, accuracy a floor. */
+export const ObjectiveSchema = Type.Object(
+  {
+    fps: Type.Number({
+      exclusiveMinimum: 0,
+      maximum: 1000,
+      default: 10,
+      description: 'Frames per second of the source',
+    }),
+    latency_ms_max: Type.Optional(Type.Number({ exclusiveMinimum: 0, description: 'End to end p95, ms' })),
+    accuracy_min: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
+  },
+  { additionalProperties: false },
+);
+export type Objective = Static<typeof ObjectiveSchema>;
+
+/** A node as the allocator sees it; `*_free` is what running sessions (other than the one being placed) leave. */
+export interface SnapshotNode {
+  readonly node_id: number;
+  readonly node_name: string;
+  readonly up: boolean;
+  readonly drained: boolean;
+  readonly labels: readonly string[];
+  /** Speed of one core; service time = declared cpu_ms / speed. */
+  readonly speed: number;
+  readonly cpu_cores: number;
+  /** Core-milliseconds per second not yet promised, at most cpu_cores * 1000 * the utilisation cap. */
+  readonly cpu_ms_per_s_free: number;
+  readonly mem_mb_free: number;
+  readonly gpus: number;
+  readonly gpu_ms_per_s_free: number;
+  /** handler_type_ids that it can run; null = all. */
+  readonly handler_types: readonly number[] | null;
+}
+
+/** Network between two nodes; pairs that are not listed have no path. Same node: not listed, costs nothing. */
+export interface SnapshotLink {
+  readonly source_node: number;
+  readonly target_node: number;
+  /** One way, ms. */
+  readonly latency_ms: number;
+  /** Not yet promised, Mbit/s. */
+  readonly mbit_per_s_free: number;
+}
+
+/** Measured need of a handler type with given parameters on a node: takes the place of the declared cost there. */
+export interface Profile {
+  readonly handler_type: number;
+  /** `profileKey(params)`: the parameters that decide the cost. */
+  readonly key: string;
+  readonly node_id: number;
+  readonly samples: number;
+  /** Wall time of one packet in the handler on that node, ms (not scaled by speed). */
+  readonly service_ms: number;
+  readonly cpu_ms: number;
+  readonly out_bytes: number;
+}
+
+/** Parameters that decide a handler's cost; paths, sources and thresholds do not. */
+const COST_PARAMS = ['model', 'size', 'predictor', 'width', 'height', 'quality', 'dim'] as const;
+
+export function profileKey(params: Record<string, unknown>): string {
+  return COST_PARAMS.filter((name) => params[name] !== undefined)
+    .map((name) => `${name}=${String(params[name])}`)
+    .join(',');
+}
+
+export interface Placement {
+  readonly handler_id: number;
+  readonly node_id: number;
+  readonly alternative: string;
+}
+
+/** One session to place against what is free. */
+export interface PlanRequest {
+  readonly service: Service;
+  readonly objective: Objective;
+  /** Where the camera is; handlers with `at: source` run there. */
+  readonly source_node: number;
+  /** Force one variant (variant_name, or the joined names of the chosen alternatives, `ssd+faceres`). */
+  readonly variant?: string;
+  /** Where the session runs now; staying put wins between otherwise equal plans. */
+  readonly previous?: readonly Placement[];
+}
+
+export interface Snapshot {
+  readonly nodes: readonly SnapshotNode[];
+  readonly links: readonly SnapshotLink[];
+  readonly profiles: readonly Profile[];
+}
+
+const CandidateSchema = Type.Object({
+  node_id: Type.Integer(),
+  node_name: Type.String(),
+  alternative: Type.String(),
+  compute_ms: Type.Number(),
+  profile: Type.Enum(['measured', 'declared']),
+  rejected: Type.Optional(Type.String({ description: 'Why not, with value and bound; absent when it was possible' })),
+});
+export type Candidate = Static<typeof CandidateSchema>;
+
+export const PlannedHandlerSchema = Type.Object({
+  handler_id: Type.Integer(),
+  handler_name: Type.String(),
+  handler_type: Type.Integer(),
+  node_id: Type.Integer(),
+  node_name: Type.String(),
+  alternative: Type.String(),
+  params: Type.Record(Type.String(), Type.Unknown()),
+  post: Type.Boolean(),
+  compute_ms: Type.Number({ description: 'Predicted service time on that node' }),
+  queue_ms: Type.Number({ description: 'Predicted wait at its utilisation' }),
+  cpu_ms_per_s: Type.Number(),
+  gpu_ms_per_s: Type.Number(),
+  mem_mb: Type.Number(),
+  profile: Type.Enum(['measured', 'declared']),
+  candidates: Type.Array(CandidateSchema),
+});
+export type PlannedHandler = Static<typeof PlannedHandlerSchema>;
+
+export const PlannedLinkSchema = Type.Object({
+  source_handler: Type.Integer(),
+  source_output: Type.Integer(),
+  target_handler: Type.Integer(),
+  target_input: Type.Integer(),
+  source_node: Type.Integer(),
+  target_node: Type.Integer(),
+  bytes: Type.Number({ description: 'Of one packet' }),
+  mbit_per_s: Type.Number(),
+  latency_ms: Type.Number({ description: 'Predicted, transfer time included' }),
+});
+export type PlannedLink = Static<typeof PlannedLinkSchema>;
+
+export const SessionPlanSchema = Type.Object({
+  service_name: Type.String(),
+  variant: Type.String({ description: 'variant_name, or the joined names of the chosen alternatives' }),
+  accuracy: Type.Number(),
+  latency_ms: Type.Number({ description: 'Predicted end to end p95: the longest path' }),
+  fps: Type.Number(),
+  source_node: Type.Integer(),
+  handlers: Type.Array(PlannedHandlerSchema),
+  links: Type.Array(PlannedLinkSchema),
+  reasons: Type.Array(Type.String(), { description: 'Why this one, in plain words' }),
+  runner_up: Type.Optional(
+    Type.Object({
+      variant: Type.String(),
+      accuracy: Type.Number(),
+      latency_ms: Type.Number(),
+      placement: Type.String({ description: 'detect @edge, recognize @cloud' }),
+      why_not: Type.String(),
+    }),
+  ),
+  exact: Type.Boolean({ description: 'False when a label bound was hit, so that a better plan may exist' }),
+});
+export type SessionPlan = Static<typeof SessionPlanSchema>;
+
+export const RefusalSchema = Type.Object({
+  service_name: Type.String(),
+  reasons: Type.Array(Type.String()),
+  /** Per handler, what rejected each candidate. */
+  candidates: Type.Array(Type.Object({ handler_name: Type.String(), candidates: Type.Array(CandidateSchema) })),
+  nearest: Type.Optional(ObjectiveSchema),
+});
+export type Refusal = Static<typeof RefusalSchema>;
+
+export type PlanResult =
+  | { readonly admitted: true; readonly plan: SessionPlan }
+  | { readonly admitted: false; readonly refusal: Refusal };

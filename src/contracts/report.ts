@@ -1,0 +1,125 @@
+/**
+ * Reports: what nodes tell the collector (`POST /`). The three lists of the reference, plus what is ours (`node_id`,
+ * `report_id`, `profile`, `link_info`, `events`), all optional, so that a reference reporter is understood.
+ */
+import Type, { type Static } from 'typebox';
+
+const Util = Type.Optional(Type.Union([Type.Number(), Type.Null()]));
+const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const Timestamp = Type.Number({ minimum: 0, maximum: 1e11, description: 's since the epoch' });
+
+export const GpuSampleSchema = Type.Object(
+  {
+    gpu_id: Id,
+    gpu_util: Util,
+    gpu_mem_util: Util,
+    gpu_clock: Util,
+    gpu_power: Util,
+  },
+  { additionalProperties: false },
+);
+export type GpuSample = Static<typeof GpuSampleSchema>;
+
+export const SysInfoSchema = Type.Object(
+  {
+    timestamp: Timestamp,
+    cpu_util: Util,
+    mem_total: Util,
+    mem_util: Util,
+    gpu_info: Type.Optional(Type.Union([Type.Array(GpuSampleSchema, { maxItems: 64 }), Type.Null()])),
+  },
+  { additionalProperties: false },
+);
+export type SysInfo = Static<typeof SysInfoSchema>;
+
+export const ProcInfoSchema = Type.Object(
+  {
+    timestamp: Timestamp,
+    session_id: Id,
+    handler_id: Id,
+    cpu_util: Util,
+    mem_util: Util,
+    gpu_info: Type.Optional(Type.Union([Type.Array(GpuSampleSchema, { maxItems: 64 }), Type.Null()])),
+  },
+  { additionalProperties: false },
+);
+export type ProcInfo = Static<typeof ProcInfoSchema>;
+
+export const PACKET_EVENTS = ['start', 'end', 'sent', 'recv'] as const;
+export type PacketEventName = (typeof PACKET_EVENTS)[number];
+
+export const PacketInfoSchema = Type.Object(
+  {
+    timestamp: Timestamp,
+    session_id: Id,
+    handler_id: Id,
+    sequence: Id,
+    event: Type.Enum([...PACKET_EVENTS]),
+    size: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'Bytes on the wire (sent, recv)' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type PacketInfo = Static<typeof PacketInfoSchema>;
+
+/** What one handler needed over one report period: the figures that allocation reads back. */
+export const ProfileSampleSchema = Type.Object(
+  {
+    timestamp: Timestamp,
+    session_id: Id,
+    handler_id: Id,
+    handler_type: Id,
+    /** contracts/plan.ts profileKey(params) */
+    profile_key: Type.String({ maxLength: 256 }),
+    packets: Type.Integer({ minimum: 1 }),
+    service_ms: Type.Number({ minimum: 0, description: 'Mean wall time per packet' }),
+    service_ms_p95: Type.Number({ minimum: 0 }),
+    queue_ms: Type.Number({ minimum: 0, description: 'Mean wait per packet' }),
+    cpu_ms: Type.Number({ minimum: 0, description: 'Mean CPU time per packet' }),
+    out_bytes: Type.Number({ minimum: 0, description: 'Mean bytes per emitted packet' }),
+  },
+  { additionalProperties: false },
+);
+export type ProfileSample = Static<typeof ProfileSampleSchema>;
+
+/** One link over one report period, measured at the receiving end. */
+export const LinkInfoSchema = Type.Object(
+  {
+    timestamp: Timestamp,
+    session_id: Id,
+    source_handler: Id,
+    target_handler: Id,
+    source_node: Id,
+    target_node: Id,
+    packets: Type.Integer({ minimum: 0 }),
+    bytes: Type.Integer({ minimum: 0 }),
+    latency_ms: Type.Union([Type.Number(), Type.Null()], { description: 'Median, sent to received' }),
+  },
+  { additionalProperties: false },
+);
+export type LinkInfo = Static<typeof LinkInfoSchema>;
+
+/** Rows of one report; larger ones are split by the reporter. */
+export const REPORT_ROWS_MAX = 100_000;
+
+const rows = <T extends Type.TSchema>(schema: T) => Type.Optional(Type.Array(schema, { maxItems: REPORT_ROWS_MAX }));
+
+export const ReportSchema = Type.Object(
+  {
+    /** Which node reports; when absent the peer address decides (the reference's way). */
+    node_id: Type.Optional(Id),
+    /** Unique per node; a report that is sent again is stored once. */
+    report_id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    sys_info: rows(SysInfoSchema),
+    proc_info: rows(ProcInfoSchema),
+    packet_info: rows(PacketInfoSchema),
+    profile: rows(ProfileSampleSchema),
+    link_info: rows(LinkInfoSchema),
+  },
+  { additionalProperties: false },
+);
+export type Report = Static<typeof ReportSchema>;
+
+/** The reference's answer on `POST /` of node and collector. */
+export type ReferenceAnswer = { result: 'Succeeded' } | { result: 'Failed'; reason: string; code?: string };
