@@ -28,7 +28,7 @@ export const GpuFactsSchema = Type.Object({ gpu_id: Type.Integer(), name: Type.S
 
 /** What a node agent found on its machine. */
 export const NodeFactsSchema = Type.Object({
-  node_id: Type.Integer(),
+  node_id: Nullable(Type.Integer({ description: 'From [node] node_id; null when its configuration does not say' })),
   node_name: Type.String(),
   version: Type.String(),
   hostname: Type.String(),

@@ -1,0 +1,99 @@
+/**
+ * What the author of a handler writes: a manifest (light: ports, parameters, cost) and, loaded only in the subprocess
+ * that runs it, the code. The runtime around it does the queues, joins, links, acknowledgements, resends and figures.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Static, TObject } from 'typebox';
+import type { HandlerType } from '../contracts/handler-type.js';
+import type { DataPacket, Delivery, DropPacket, PacketMetadata, Payload } from '../contracts/packet.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+
+/** What a handler is given when it is created. */
+export interface HandlerContext<P> {
+  readonly session_id: number;
+  readonly handler_id: number;
+  readonly handler_name: string;
+  readonly node_id: number;
+  readonly params: P;
+  readonly delivery: Delivery;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Threads that one inference may use on this node. */
+  readonly threads: number;
+  /** Converted models and other things that may be made again are kept here. */
+  readonly cacheDir: string;
+  /** Where sinks of this session write; made by the runtime before the handler is created. */
+  readonly outputDir: string;
+  /** The absolute form of a path that a parameter named; throws SOURCE_FORBIDDEN outside what the operator allowed. */
+  allowedPath(path: string): string;
+  /** Says what slow preparation (a model conversion) is doing. */
+  progress(message: string): void;
+}
+
+export interface ProcessResult {
+  /** One payload per output; null emits nothing there for this sequence. */
+  readonly outputs: readonly (Payload | null)[];
+  /** Added to the metadata that the output packets inherit from input 0. */
+  readonly metadata?: PacketMetadata;
+}
+
+/** A handler with inputs; a sink has no outputs and returns `{ outputs: [] }`. Called with one packet at a time, in order. */
+export interface ProcessingHandler {
+  readonly kind: 'processing';
+  /** `packets[i]` came in at input i; all have the same sequence. A throw drops the packet with reason `error`. */
+  process(packets: readonly DataPacket[]): Promise<ProcessResult> | ProcessResult;
+  /** Sinks: a sequence ended before it came here. */
+  dropped?(packet: DropPacket): void;
+  /** The source has ended and everything before it has been processed. */
+  ended?(): Promise<void> | void;
+  /**
+   * Sinks with durable output: the highest sequence already recorded by an earlier run of this handler, -1 when none.
+   * Under `all` packets up to it are settled without being processed, so that nothing is recorded twice.
+   */
+  readonly committed?: number;
+  /** Pages at the node under /v1/sessions/:id/handlers/:handler/pages/NAME. */
+  page?(name: string, request: IncomingMessage, response: ServerResponse): void;
+  close(): Promise<void> | void;
+}
+
+export interface SourceControl {
+  /** Sequence that the next emit will have; after a restart not 0, so that file sources continue where they were. */
+  nextSequence(): number;
+  /**
+   * Hands out one packet. Under `all` it resolves when there is room again (backpressure); under `latest` at once.
+   * `skip` in place of a payload: this sequence could not be read (corrupt picture) and is accounted as an error.
+   */
+  emit(payload: Payload | { readonly skip: string }, metadata: PacketMetadata): Promise<void>;
+  /** Aborted when the session stops. */
+  readonly signal: AbortSignal;
+}
+
+export interface SourceHandler {
+  readonly kind: 'source';
+  /** Runs until the stream ends (returns: the runtime emits the end) or the signal aborts. */
+  run(control: SourceControl): Promise<void>;
+  close(): Promise<void> | void;
+}
+
+export type Handler = ProcessingHandler | SourceHandler;
+
+export interface HandlerModule<P> {
+  /** Loads models, opens files; throwing fails init with the message. */
+  create(context: HandlerContext<P>): Promise<Handler>;
+}
+
+export interface HandlerManifest extends HandlerType {
+  /** Imports the code; called only in a handler host. */
+  load(): Promise<HandlerModule<never>>;
+}
+
+/** Types a manifest: `load` must give code for exactly these parameters. */
+export function defineHandler<S extends TObject>(
+  manifest: Omit<HandlerType, 'params'> & {
+    readonly params: S;
+    load(): Promise<HandlerModule<Static<S>>>;
+  },
+): HandlerManifest {
+  return manifest as unknown as HandlerManifest;
+}

@@ -1,0 +1,103 @@
+/**
+ * Messages between the node agent and a handler host (its subprocess), over the IPC channel of fork(). The agent never
+ * touches frames: link sockets that it accepts are sent along with a `link` message, and each host also listens on a
+ * Unix socket of its own (HTTP: links of hosts on the same node, posted packets, pages).
+ */
+import type { BlueprintHandler, BlueprintLink } from '../contracts/blueprint.js';
+import type { Problem } from '../contracts/errors.js';
+import type { HandlerState, HandlerStats, LinkStats } from '../contracts/node.js';
+import type { Delivery } from '../contracts/packet.js';
+import type { LinkInfo, PacketInfo, ProfileSample } from '../contracts/report.js';
+
+/** Where the receiving end of a link dials its source. */
+export type LinkAddress =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'http'; readonly url: string };
+
+/**
+ * A link that touches this host. Both ends here: `dial` is absent and packets pass by reference. Target here: `dial` says
+ * where. Source here only: the target's host dials.
+ */
+export interface HostLink extends BlueprintLink {
+  readonly source_node: number;
+  readonly target_node: number;
+  readonly dial?: LinkAddress;
+}
+
+export interface HostHandler extends BlueprintHandler {
+  /** Sources: the highest sequence known to be settled everywhere, -1 at first. */
+  readonly resume_after: number;
+}
+
+/** Everything a host needs. Sent again (same handlers, changed links) when a plan changes around it. */
+export interface HostConfig {
+  readonly session_id: number;
+  readonly node_id: number;
+  readonly generation: number;
+  readonly delivery: Delivery;
+  readonly latency_ms_max: number | null;
+  readonly handlers: readonly HostHandler[];
+  readonly links: readonly HostLink[];
+  readonly threads: number;
+  /** Emulated speed of one core, (0, 1]: below 1 each packet takes 1/speed as long (demos of unequal nodes). */
+  readonly speed: number;
+  readonly cacheDir: string;
+  readonly outputDir: string;
+  /** Directories that parameters may name files in. */
+  readonly allow: readonly string[];
+  /** Unix socket that the host listens on. */
+  readonly socketPath: string;
+  /** Bearer token for links to other nodes; null when none is configured. */
+  readonly token: string | null;
+}
+
+export type ToHost =
+  | { readonly type: 'configure'; readonly config: HostConfig }
+  /** Sources begin to emit. */
+  | { readonly type: 'run' }
+  /** Sources stop; what is in flight is processed; then `drained` is answered. */
+  | { readonly type: 'drain' }
+  /** Close handlers and exit 0. */
+  | { readonly type: 'stop' }
+  | { readonly type: 'ping'; readonly id: number }
+  /** Comes with a socket: an accepted `GET` with `Upgrade: orchestrator-link/1` for an output of a handler here. */
+  | { readonly type: 'link'; readonly url: string; readonly headers: Record<string, string>; readonly head: string };
+
+export interface HostHandlerStatus {
+  readonly handler_id: number;
+  readonly state: HandlerState;
+  readonly stats: HandlerStats;
+  readonly links: readonly LinkStats[];
+  /** Sources: highest sequence settled everywhere. The agent keeps it for `resume_after`. */
+  readonly settled: number;
+  /** Milliseconds spent in process() since start: shares a host's CPU out to its handlers. */
+  readonly busy_ms: number;
+}
+
+export type FromHost =
+  /** Every handler is created and the Unix socket listens. */
+  | { readonly type: 'ready' }
+  /** A handler could not be created; the host exits after it. */
+  | { readonly type: 'failed'; readonly handler_id: number; readonly problem: Problem }
+  | { readonly type: 'progress'; readonly handler_id: number; readonly message: string }
+  | { readonly type: 'drained' }
+  | { readonly type: 'pong'; readonly id: number; readonly handlers: readonly HostHandlerStatus[] }
+  /** Rows for the collector, at most every REPORT_FLUSH_MS and at most HOST_REPORT_ROWS_MAX rows. */
+  | {
+      readonly type: 'report';
+      readonly packet_info: readonly PacketInfo[];
+      readonly profile: readonly ProfileSample[];
+      readonly link_info: readonly LinkInfo[];
+      /** Rows that did not fit since the last report. */
+      readonly lost_rows: number;
+    };
+
+/** How often a host hands its rows to the agent, ms. */
+export const REPORT_FLUSH_MS = 500;
+/** Rows in one report message; beyond it rows are counted as lost. 20 handlers at 100 packets/s with 4 events fit. */
+export const HOST_REPORT_ROWS_MAX = 20_000;
+
+/** Path of the upgrade request for a link: the same on the agent's port and on a host's Unix socket. */
+export function linkPath(session_id: number, link: BlueprintLink): string {
+  return `/v1/sessions/${session_id}/handlers/${link.source_handler}/outputs/${link.source_output}/links/${link.target_handler}.${link.target_input}`;
+}
