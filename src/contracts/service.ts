@@ -14,7 +14,7 @@ import {
   resolveBlueprint,
 } from './blueprint.js';
 import { OrchestratorError } from './errors.js';
-import { type Cost, CostSchema, type HandlerTypeRegistry } from './handler-type.js';
+import { type Cost, CostSchema, type HandlerType, type HandlerTypeRegistry, parseParams } from './handler-type.js';
 import { HANDLERS_MAX } from './limits.js';
 import { parseWith } from './schema.js';
 
@@ -198,9 +198,15 @@ interface GraphFormOptions {
 }
 
 function graphForm({ variant, handlers, links, types, place, warnings }: GraphFormOptions): Variant {
-  let order: readonly number[] = [];
+  // Defaults are filled in here, so that a plan and the node's profiles know a handler by the same parameters.
+  const complete = (type: HandlerType, given: Record<string, unknown>, where: string) => {
+    const parsed = parseParams(type, given, where);
+    warnings.push(...parsed.warnings);
+    return parsed.params;
+  };
   const graphHandlers = handlers.map((handler): GraphHandler => {
-    const type = types.get(handler.handler_type, `${place}: handler ${handler.handler_id} ${handler.handler_name}`);
+    const where = `${place}: handler ${handler.handler_id} ${handler.handler_name}`;
+    const type = types.get(handler.handler_type, where);
     const chosen = variant.choose?.[handler.handler_name];
     const listed = (handler.alternatives ?? [{ name: 'default', params: {} }]).filter(
       (one) => chosen === undefined || one.name === chosen,
@@ -215,25 +221,18 @@ function graphForm({ variant, handlers, links, types, place, warnings }: GraphFo
       require: handler.require ?? {},
       alternatives: listed.map((one: Static<typeof AlternativeSchema>) => ({
         name: one.name,
-        params: { ...handler.params, ...one.params },
+        params: complete(type, { ...handler.params, ...one.params }, where),
         // A variant that chooses states the accuracy of the whole chain; factors would count twice.
         accuracy: variant.choose === undefined ? (one.accuracy ?? 1) : 1,
         cost: { ...type.cost, ...handler.cost, ...one.cost },
       })),
     };
   });
-  // Every alternative's parameters are checked, each as the blueprint that it would make.
-  const depth = Math.max(...graphHandlers.map((handler) => handler.alternatives.length));
-  for (let index = 0; index < depth; index++) {
-    const blueprint = blueprintOf(
-      graphHandlers,
-      links,
-      (handler) => handler.alternatives[Math.min(index, handler.alternatives.length - 1)]!,
-    );
-    const resolved = resolveBlueprint(blueprint, { types, where: place });
-    warnings.push(...resolved.warnings);
-    order = resolved.order;
-  }
+  // Ports do not depend on the alternative: one blueprint stands for all.
+  const { order } = resolveBlueprint(
+    blueprintOf(graphHandlers, links, (handler) => handler.alternatives[0]!),
+    { types, where: place },
+  );
   return {
     variant_name: variant.variant_name,
     accuracy: variant.accuracy,
