@@ -1,0 +1,47 @@
+/** `npm run bench -- NAME... [--rounds N] [--json FILE] [--raw FILE]`: runs the named benches (all without names). */
+import { parseArgs } from 'node:util';
+import { type BenchRow, printTable, writeRows } from './harness.js';
+
+export interface BenchContext {
+  readonly rounds: number;
+  readonly rawFile: string | undefined;
+}
+
+interface BenchModule {
+  run(context: BenchContext): Promise<BenchRow[]>;
+}
+
+const BENCHES: Record<string, () => Promise<BenchModule>> = {
+  allocation: () => import('./allocation.js'),
+  links: () => import('./links.js'),
+  store: () => import('./store.js'),
+  vision: () => import('./vision.js'),
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '5' },
+    json: { type: 'string' },
+    raw: { type: 'string' },
+  },
+});
+
+const rounds = Number(values.rounds);
+const unknown = positionals.filter((name) => !(name in BENCHES));
+if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
+  console.error(
+    `usage: npm run bench -- [${Object.keys(BENCHES).join('|')}]... [--rounds N >= 1] [--json FILE] [--raw FILE]`,
+  );
+  process.exit(2);
+}
+
+const all: BenchRow[] = [];
+for (const name of positionals.length > 0 ? positionals : Object.keys(BENCHES)) {
+  const { run } = await BENCHES[name]!();
+  const rows = await run({ rounds, rawFile: values.raw });
+  console.log(`\nbench ${name}: medians of ${rounds} interleaved rounds`);
+  printTable(rows);
+  all.push(...rows);
+}
+if (values.json !== undefined) writeRows(values.json, all);
