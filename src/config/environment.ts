@@ -1,0 +1,23 @@
+/** The environment variables that the product reads; nobody else touches process.env. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const given = (name: string): string | null => process.env[name]?.trim() || null;
+
+/** Bearer token of daemons and clients; wins over `[security]`. */
+export const tokenFromEnvironment = (): string | null => given('ORCHESTRATOR_TOKEN');
+
+/** Address of the coordinator for the command line. */
+export const coordinatorFromEnvironment = (): string | null => given('ORCHESTRATOR_URL');
+
+/** Where converted models are kept: under XDG_CACHE_HOME, else ~/.cache. */
+export function defaultCacheDir(): string {
+  return join(given('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'vision-orchestrator');
+}
+
+/** `~/x` in the home directory; `~/.cache/x` follows XDG_CACHE_HOME. */
+export function expandHome(path: string): string {
+  const cache = given('XDG_CACHE_HOME');
+  if (cache !== null && path.startsWith('~/.cache/')) return join(cache, path.slice('~/.cache/'.length));
+  return path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
+}

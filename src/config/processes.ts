@@ -1,0 +1,191 @@
+/**
+ * The options of the three daemons, compiled once from their configuration files and frozen. Relative paths are relative
+ * to the current working directory, as in the reference (it is started in its root with `config/x.conf`); `~/` is the
+ * home directory. Cross-field rules are the named functions below.
+ */
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { OrchestratorError } from '../contracts/errors.js';
+import { expandHome, tokenFromEnvironment } from './environment.js';
+import { CollectorFileSchema, CoordinatorFileSchema, NodeConfFileSchema } from './sections.js';
+import { deepFreeze, readSettings, readText, type Settings, type SettingsSchema, throwFirst } from './settings.js';
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 = any free one. */
+  readonly port: number;
+}
+
+export interface CoordinatorConfig {
+  readonly file: string;
+  readonly listen: ListenOptions;
+  readonly nodePath: string;
+  readonly handlerTypePath: string | null;
+  readonly serviceTypePath: string;
+  readonly databasePath: string;
+  readonly token: string | null;
+}
+
+export interface CollectorConfig {
+  readonly file: string;
+  readonly listen: ListenOptions;
+  readonly nodePath: string;
+  readonly retentionHours: number;
+  readonly databasePath: string;
+  readonly token: string | null;
+}
+
+export interface NodeConfig {
+  readonly file: string;
+  readonly listen: ListenOptions;
+  readonly nodeId: number | null;
+  readonly nodeName: string;
+  readonly labels: readonly string[];
+  /** Emulated, (0, 1]. */
+  readonly speed: number;
+  readonly cpuCores: number | null;
+  readonly memMb: number | null;
+  readonly threads: number;
+  readonly dataDir: string;
+  readonly allow: readonly string[];
+  readonly cacheDir: string;
+  /** Null when [reporter] enabled is false. */
+  readonly reporter: {
+    readonly collectorUrl: string;
+    readonly samplePeriodMs: number;
+    readonly reportPeriodMs: number;
+  } | null;
+  readonly token: string | null;
+}
+
+const DEFAULT_DATABASE = 'var/orchestrator.db';
+
+export const path = (given: string): string => resolve(expandHome(given));
+
+export function loadCoordinatorConfig(file: string): CoordinatorConfig {
+  const { coordinator, database, security } = valid(CoordinatorFileSchema, file, coordinatorRules);
+  return deepFreeze({
+    file,
+    listen: { host: coordinator.coordinator_addr, port: coordinator.coordinator_port },
+    nodePath: path(coordinator.node_path),
+    handlerTypePath: coordinator.handler_type_path === undefined ? null : path(coordinator.handler_type_path),
+    serviceTypePath: path(coordinator.service_type_path),
+    databasePath: path(database.db_path ?? DEFAULT_DATABASE),
+    token: tokenOf(security),
+  });
+}
+
+export function loadCollectorConfig(file: string): CollectorConfig {
+  const { collector, database, security } = valid(CollectorFileSchema, file, coordinatorRules);
+  return deepFreeze({
+    file,
+    listen: { host: collector.collector_addr, port: collector.collector_port },
+    nodePath: path(collector.node_path),
+    retentionHours: collector.retention_hours,
+    databasePath: path(database.db_path ?? DEFAULT_DATABASE),
+    token: tokenOf(security),
+  });
+}
+
+export function loadNodeConfig(file: string): NodeConfig {
+  const { listener, reporter, node, sources, models, security } = valid(NodeConfFileSchema, file, nodeRules);
+  return deepFreeze({
+    file,
+    listen: { host: listener.listener_addr, port: listener.listener_port },
+    nodeId: node.node_id ?? null,
+    nodeName: node.node_name ?? hostname(),
+    labels: node.labels,
+    speed: node.speed,
+    cpuCores: node.cpu_cores ?? null,
+    memMb: node.mem_mb ?? null,
+    threads: node.threads ?? 1,
+    dataDir: path(node.data_path),
+    allow: sources.allow.map(path),
+    cacheDir: path(models.cache_path),
+    reporter: reporter.enabled
+      ? {
+          collectorUrl: httpUrl(reporter.collector_addr, reporter.collector_port),
+          samplePeriodMs: reporter.collect_info_period * 1000,
+          reportPeriodMs: reporter.send_report_period * 1000,
+        }
+      : null,
+    token: tokenOf(security),
+  });
+}
+
+export function httpUrl(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Which file it is, by the section that only it has; null when none is there. */
+export function settingsProblems(file: string, sections: Iterable<string>): readonly OrchestratorError[] | null {
+  const names = new Set(sections);
+  if (names.has('coordinator')) return problemsOf(CoordinatorFileSchema, file, coordinatorRules);
+  if (names.has('collector')) return problemsOf(CollectorFileSchema, file, coordinatorRules);
+  if (['listener', 'reporter', 'graphical', 'node'].some((name) => names.has(name))) {
+    return problemsOf(NodeConfFileSchema, file, nodeRules);
+  }
+  return null;
+}
+
+type Rules<S extends SettingsSchema> = (settings: Settings<S>) => OrchestratorError[];
+
+function problemsOf<S extends SettingsSchema>(schema: S, file: string, rules: Rules<S>): OrchestratorError[] {
+  const settings = readSettings(schema, file);
+  return [...settings.problems, ...rules(settings)];
+}
+
+function valid<S extends SettingsSchema>(schema: S, file: string, rules: Rules<S>): Settings<S>['value'] {
+  const settings = readSettings(schema, file);
+  throwFirst([...settings.problems, ...rules(settings)]);
+  return settings.value;
+}
+
+/** A MySQL address without a file: said plainly instead of silently using SQLite. */
+function engineRule(database: { db_path?: string; db_addr?: string }, file: string): OrchestratorError[] {
+  if (database.db_addr === undefined || database.db_path !== undefined) return [];
+  return [
+    new OrchestratorError(
+      'DATABASE_ENGINE_UNSUPPORTED',
+      `${file}: [database] db_addr = ${database.db_addr}: MySQL is not in this version; db_path = FILE selects SQLite`,
+      { file, section: 'database', key: 'db_addr' },
+    ),
+  ];
+}
+
+function tokenRule(security: { token?: string; token_file?: string }, file: string): OrchestratorError[] {
+  if (security.token === undefined || security.token_file === undefined) return [];
+  return [
+    new OrchestratorError('CONFIG_INVALID', `${file}: [security] has both token and token_file; keep one`, { file }),
+  ];
+}
+
+function coordinatorRules({ value, file }: Settings<typeof CoordinatorFileSchema | typeof CollectorFileSchema>) {
+  return [...engineRule(value.database, file), ...tokenRule(value.security, file)];
+}
+
+function nodeRules({ value, file }: Settings<typeof NodeConfFileSchema>): OrchestratorError[] {
+  const problems = tokenRule(value.security, file);
+  if (!value.listener.enabled) {
+    problems.push(
+      new OrchestratorError(
+        'CONFIG_INVALID',
+        `${file}: [listener] enabled = false: a node without its listener can run nothing`,
+        { file, section: 'listener', key: 'enabled' },
+      ),
+    );
+  }
+  return problems;
+}
+
+function tokenOf(security: { token?: string; token_file?: string }): string | null {
+  const fromEnvironment = tokenFromEnvironment();
+  if (fromEnvironment !== null) return fromEnvironment;
+  if (security.token !== undefined) return security.token;
+  if (security.token_file === undefined) return null;
+  const file = path(security.token_file);
+  const token = readText(file).split('\n')[0]!.trim();
+  if (token === '')
+    throw new OrchestratorError('CONFIG_INVALID', `${file}: the first line is empty, no token`, { file });
+  return token;
+}

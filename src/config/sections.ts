@@ -1,0 +1,131 @@
+/**
+ * Every section and key of the three configuration files, with unit, default and meaning. Types, checks and
+ * docs/configuration.md come from here. The reference's keys keep their names; keys that are ours are marked `ours`.
+ */
+import Type, { type Static } from 'typebox';
+
+const LOOPBACK = '127.0.0.1';
+
+const port = (fallback: number, description: string) =>
+  Type.Integer({ minimum: 0, maximum: 65535, default: fallback, description });
+const text = (fallback: string, description: string) => Type.String({ default: fallback, description });
+const optionalText = (description: string) => Type.Optional(Type.String({ description }));
+const list = (fallback: string[], description: string) => Type.Array(Type.String(), { default: fallback, description });
+
+const DatabaseSchema = Type.Object({
+  db_path: optionalText(
+    'SQLite file, made when missing (ours). Default `var/orchestrator.db` unless `db_addr` is given.',
+  ),
+  db_addr: optionalText('Address of a MySQL server. Not in this version: without `db_path` it is refused at start.'),
+  db_port: Type.Integer({ minimum: 1, maximum: 65535, default: 3306, description: 'Port of the MySQL server.' }),
+  db_user: optionalText('MySQL user.'),
+  db_passwd: optionalText('MySQL password.'),
+  db_schema: text('reports', 'MySQL schema name.'),
+});
+
+const SecuritySchema = Type.Object({
+  token: optionalText(
+    'Bearer token that every request needs, and that this process sends to others (ours). `ORCHESTRATOR_TOKEN` in the environment wins.',
+  ),
+  token_file: optionalText('File whose first line is the token (ours); keeps it out of this file.'),
+});
+
+export const CoordinatorFileSchema = Type.Object({
+  coordinator: Type.Object({
+    coordinator_addr: text(LOOPBACK, 'Address to listen on (ours). Off loopback a token is required.'),
+    coordinator_port: port(7000, 'Port to listen on (ours); 0 = any free one.'),
+    node_path: text('resources/nodes', 'Directory of node files.'),
+    handler_type_path: optionalText('Directory of handler type files: custom types, or other default costs.'),
+    service_type_path: text('resources/services', 'Directory of service files.'),
+  }),
+  database: DatabaseSchema,
+  security: SecuritySchema,
+});
+export type CoordinatorFile = Static<typeof CoordinatorFileSchema>;
+
+export const CollectorFileSchema = Type.Object({
+  collector: Type.Object({
+    collector_addr: text(LOOPBACK, 'Address to listen on. Off loopback a token is required.'),
+    collector_port: port(9001, 'Port to listen on; 0 = any free one.'),
+    node_path: text('resources/nodes', 'Directory of node files: who may report.'),
+    retention_hours: Type.Number({
+      minimum: 0,
+      default: 168,
+      description: 'Rows older than this are deleted, h (ours); 0 = keep all.',
+    }),
+  }),
+  database: DatabaseSchema,
+  security: SecuritySchema,
+});
+export type CollectorFile = Static<typeof CollectorFileSchema>;
+
+export const NodeConfFileSchema = Type.Object({
+  graphical: Type.Object({
+    enabled: Type.Boolean({
+      default: true,
+      description:
+        'Accepted for files of the reference. Frames are shown as a page of the render handler, not in a window.',
+    }),
+  }),
+  listener: Type.Object({
+    enabled: Type.Boolean({ default: true, description: 'Whether the node takes control requests; it needs to.' }),
+    listener_addr: text(LOOPBACK, 'Address to listen on. Off loopback a token is required.'),
+    listener_port: port(9000, 'Port to listen on; 0 = any free one.'),
+  }),
+  reporter: Type.Object({
+    enabled: Type.Boolean({ default: true, description: 'Whether the node sends reports to the collector.' }),
+    collector_addr: text(LOOPBACK, 'Address of the collector.'),
+    collector_port: Type.Integer({ minimum: 1, maximum: 65535, default: 9001, description: 'Port of the collector.' }),
+    collect_info_period: Type.Number({
+      minimum: 0.1,
+      maximum: 3600,
+      default: 1,
+      description: 'Time between two samples of CPU, memory and GPU, s.',
+    }),
+    send_report_period: Type.Number({
+      minimum: 0.1,
+      maximum: 3600,
+      default: 5,
+      description: 'Time between two reports, s.',
+    }),
+  }),
+  node: Type.Object({
+    node_id: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'The node_id of its node file (ours). Without it the coordinator knows the node by its address.',
+      }),
+    ),
+    node_name: optionalText('Name shown to people (ours). Default: the host name.'),
+    labels: list([], 'Labels that services may ask for with `at` or `require` (ours), separated by commas.'),
+    speed: Type.Number({
+      exclusiveMinimum: 0,
+      maximum: 1,
+      default: 1,
+      description:
+        'Emulated speed of one core (ours): below 1 every packet takes 1/speed as long. For demos of unequal nodes on one machine; leave it at 1 otherwise.',
+    }),
+    cpu_cores: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'Cores that handlers may use (ours). Default: all of the machine.' }),
+    ),
+    mem_mb: Type.Optional(
+      Type.Integer({ minimum: 64, description: 'Memory that handlers may use, MiB (ours). Default: what is free.' }),
+    ),
+    threads: Type.Optional(Type.Integer({ minimum: 1, description: 'Threads of one inference (ours). Default: 1.' })),
+    data_path: text('var/node', 'Directory for outputs of sinks, sockets and unsent reports (ours).'),
+  }),
+  sources: Type.Object({
+    allow: list(
+      ['.'],
+      'Directories in which sessions may name pictures, models and galleries (ours), separated by commas.',
+    ),
+  }),
+  models: Type.Object({
+    cache_path: text(
+      '~/.cache/vision-orchestrator',
+      'Directory of converted models (ours); may be deleted at any time.',
+    ),
+  }),
+  security: SecuritySchema,
+});
+export type NodeConfFile = Static<typeof NodeConfFileSchema>;
