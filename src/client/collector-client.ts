@@ -1,0 +1,50 @@
+/** Client of the collector: reports in, figures out. */
+import type { Profile } from '../contracts/plan.js';
+import type { Report } from '../contracts/report.js';
+import type { Health } from './answers.js';
+import { createHttpClient } from './http.js';
+
+export interface CollectorClientOptions {
+  readonly url: string;
+  readonly token: string | null;
+  readonly timeoutMs?: number;
+}
+
+/** Time that a query may take, ms: a scan over a day of packet_info takes seconds. */
+export const SQL_TIMEOUT_MS = 60_000;
+
+export interface SqlAnswer {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly unknown[])[];
+}
+
+export interface CollectorClient {
+  readonly url: string;
+  /** `POST /`: one report, or the bytes of one as a spool kept them (`gzip`: compressed). */
+  report(report: Report | { readonly bytes: Buffer; readonly gzip: boolean }): Promise<void>;
+  /** A single read-only statement; throws SQL_REFUSED. */
+  sql(statement: string): Promise<SqlAnswer>;
+  profiles(): Promise<Profile[]>;
+  health(): Promise<Health>;
+  close(): Promise<void>;
+}
+
+export function createCollectorClient(options: CollectorClientOptions): CollectorClient {
+  const http = createHttpClient({ ...options, unreachable: 'SERVICE_UNREACHABLE', peer: 'collector' });
+  return {
+    url: http.url,
+    async report(report) {
+      if (!('bytes' in report)) {
+        await http.request('POST', '/', { json: report });
+        return;
+      }
+      const headers = { 'content-type': 'application/json', ...(report.gzip ? { 'content-encoding': 'gzip' } : {}) };
+      await http.request('POST', '/', { body: report.bytes, headers });
+    },
+    sql: async (sql) =>
+      (await http.request('POST', '/v1/sql', { json: { sql }, timeoutMs: SQL_TIMEOUT_MS })) as SqlAnswer,
+    profiles: async () => (await http.request('GET', '/v1/profiles')) as Profile[],
+    health: async () => (await http.request('GET', '/v1/health')) as Health,
+    close: () => http.close(),
+  };
+}

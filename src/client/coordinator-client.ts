@@ -1,0 +1,94 @@
+/** Client of the coordinator: everything that a user or a page can ask. */
+import { StringDecoder } from 'node:string_decoder';
+import type { OrchestratorEvent } from '../contracts/event.js';
+import type { NodeView } from '../contracts/node.js';
+import type { SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
+import type { ClusterSnapshot, CoordinatorHealth, Explanation, HandlerTypeView, ServiceView } from './answers.js';
+import { createHttpClient } from './http.js';
+
+export interface CoordinatorClientOptions {
+  readonly url: string;
+  readonly token: string | null;
+  readonly timeoutMs?: number;
+}
+
+/** What `POST /v1/sessions` needs: defaults are filled in by the coordinator. */
+export type SessionRequestInput = Pick<SessionRequest, 'service'> & Partial<SessionRequest>;
+
+export interface EventQuery {
+  /** Only events later than this, s since the epoch. */
+  readonly after?: number;
+  readonly session_id?: number;
+  readonly node_id?: number;
+  readonly limit?: number;
+}
+
+export interface CoordinatorClient {
+  readonly url: string;
+  nodes(): Promise<NodeView[]>;
+  services(): Promise<ServiceView[]>;
+  handlerTypes(): Promise<HandlerTypeView[]>;
+  /** Throws SESSION_REFUSED with the Refusal as `context.refusal`. */
+  createSession(request: SessionRequestInput): Promise<SessionCreated>;
+  sessions(): Promise<SessionView[]>;
+  session(session_id: number): Promise<SessionView>;
+  startSession(session_id: number): Promise<SessionView>;
+  stopSession(session_id: number): Promise<SessionView>;
+  deleteSession(session_id: number): Promise<void>;
+  explain(session_id: number): Promise<Explanation>;
+  /** Oldest first. */
+  events(query?: EventQuery): Promise<OrchestratorEvent[]>;
+  /** Events as they happen, those after `after` first; ends when `signal` aborts or the coordinator goes. */
+  followEvents(options: { signal: AbortSignal; after?: number }): AsyncGenerator<OrchestratorEvent>;
+  snapshot(): Promise<ClusterSnapshot>;
+  health(): Promise<CoordinatorHealth>;
+  close(): Promise<void>;
+}
+
+export function createCoordinatorClient(options: CoordinatorClientOptions): CoordinatorClient {
+  const http = createHttpClient({ ...options, unreachable: 'SERVICE_UNREACHABLE', peer: 'coordinator' });
+  const get = async <T>(path: string, query?: Record<string, number | undefined>) =>
+    (await http.request('GET', path, { query })) as T;
+  return {
+    url: http.url,
+    nodes: () => get('/v1/nodes'),
+    services: () => get('/v1/services'),
+    handlerTypes: () => get('/v1/handler-types'),
+    createSession: async (json) => (await http.request('POST', '/v1/sessions', { json })) as SessionCreated,
+    sessions: () => get('/v1/sessions'),
+    session: (id) => get(`/v1/sessions/${id}`),
+    startSession: async (id) => (await http.request('POST', `/v1/sessions/${id}/start`)) as SessionView,
+    stopSession: async (id) => (await http.request('POST', `/v1/sessions/${id}/stop`)) as SessionView,
+    deleteSession: async (id) => {
+      await http.request('DELETE', `/v1/sessions/${id}`);
+    },
+    explain: (id) => get(`/v1/sessions/${id}/explain`),
+    events: (query = {}) => get('/v1/events', { ...query }),
+    async *followEvents({ signal, after }) {
+      const headers = { accept: 'text/event-stream' };
+      const body = await http.stream('/v1/events', { signal, headers, query: { after } });
+      try {
+        for await (const data of serverSentData(body)) yield JSON.parse(data) as OrchestratorEvent;
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    },
+    snapshot: () => get('/v1/snapshot'),
+    health: () => get('/v1/health'),
+    close: () => http.close(),
+  };
+}
+
+/** The `data` of each server-sent event; comments and other fields are skipped (WHATWG HTML, section 9.2.6). */
+async function* serverSentData(stream: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  for await (const chunk of stream) {
+    const blocks = (rest + decoder.write(chunk)).split('\n\n');
+    rest = blocks.pop()!;
+    for (const block of blocks) {
+      const data = block.split('\n').filter((line) => line.startsWith('data:'));
+      if (data.length > 0) yield data.map((line) => line.slice(5).trimStart()).join('\n');
+    }
+  }
+}

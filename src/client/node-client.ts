@@ -1,0 +1,71 @@
+/**
+ * Client of a node agent. What a node answers decides where handlers run, so heartbeats and observed sessions are
+ * checked against their schema here: a node of another version is a node that cannot be reached, not a wrong plan.
+ */
+import type { Static, TSchema } from 'typebox';
+import type { NodeSession } from '../contracts/blueprint.js';
+import { OrchestratorError } from '../contracts/errors.js';
+import { type Heartbeat, HeartbeatSchema, type ObservedSession, ObservedSessionSchema } from '../contracts/node.js';
+import { schemaFaults } from '../contracts/schema.js';
+import type { Health } from './answers.js';
+import { createHttpClient, type RequestOptions } from './http.js';
+
+export interface NodeClientOptions {
+  readonly url: string;
+  readonly token: string | null;
+  readonly timeoutMs?: number;
+}
+
+export interface NodeClient {
+  readonly url: string;
+  /** `GET /v1/node` */
+  heartbeat(options?: Pick<RequestOptions, 'timeoutMs'>): Promise<Heartbeat>;
+  /** `PUT /v1/sessions/:id`; throws SESSION_STALE for an epoch or generation older than the node has seen. */
+  putSession(session: NodeSession): Promise<ObservedSession>;
+  /** `DELETE /v1/sessions/:id?epoch=N`; false when the node has no such session. */
+  deleteSession(session_id: number, epoch: number): Promise<boolean>;
+  /** `GET /v1/sessions` */
+  listSessions(): Promise<ObservedSession[]>;
+  /** `GET /v1/health` */
+  health(): Promise<Health>;
+  close(): Promise<void>;
+}
+
+export function createNodeClient(options: NodeClientOptions): NodeClient {
+  const http = createHttpClient({ ...options, unreachable: 'NODE_UNREACHABLE', peer: 'node' });
+  const checked = <S extends TSchema>(schema: S, body: unknown, what: string): Static<S> => {
+    const faults = schemaFaults(schema, body);
+    if (faults.length === 0) return body as Static<S>;
+    throw new OrchestratorError(
+      'NODE_UNREACHABLE',
+      `node at ${http.url} answered no valid ${what}: ${faults.slice(0, 3).join('; ')}`,
+      { url: http.url, cause: 'answer', faults: faults.slice(0, 10) },
+    );
+  };
+  return {
+    url: http.url,
+    async heartbeat(given = {}) {
+      return checked(HeartbeatSchema, await http.request('GET', '/v1/node', given), 'heartbeat');
+    },
+    async putSession(session) {
+      const body = await http.request('PUT', `/v1/sessions/${session.session_id}`, { json: session });
+      return checked(ObservedSessionSchema, body, 'observed session');
+    },
+    async deleteSession(session_id, epoch) {
+      try {
+        await http.request('DELETE', `/v1/sessions/${session_id}`, { query: { epoch } });
+        return true;
+      } catch (error) {
+        if (error instanceof OrchestratorError && error.code === 'SESSION_NOT_FOUND') return false;
+        throw error;
+      }
+    },
+    async listSessions() {
+      const body = await http.request('GET', '/v1/sessions');
+      const list = Array.isArray(body) ? body : [];
+      return list.map((one) => checked(ObservedSessionSchema, one, 'observed session'));
+    },
+    health: async () => (await http.request('GET', '/v1/health')) as Health,
+    close: () => http.close(),
+  };
+}
