@@ -1,0 +1,112 @@
+/** TelemetryStore in one process's memory, bounded by the same retention. It has no SQL. */
+import { OrchestratorError } from '../../contracts/errors.js';
+import type { Profile } from '../../contracts/plan.js';
+import { reportRows, unpackPackets } from '../report-rows.js';
+import {
+  type RecentQuery,
+  type SqlResult,
+  type SqlValue,
+  type StoredReport,
+  type StoreReportInput,
+  TELEMETRY_RETENTION,
+  TELEMETRY_TABLE_NAMES,
+  TELEMETRY_TABLES,
+  type TelemetryRetention,
+  type TelemetryRow,
+  type TelemetryStore,
+  type TelemetryTable,
+} from '../store.js';
+
+export class MemoryTelemetryStore implements TelemetryStore {
+  readonly #tables = new Map<TelemetryTable, TelemetryRow[]>(TELEMETRY_TABLE_NAMES.map((name) => [name, []]));
+  /** When each `node_id report_id` came, in order of coming. */
+  readonly #reportIds = new Map<string, number>();
+
+  async storeReport({ nodeId, report, receivedAt }: StoreReportInput): Promise<StoredReport> {
+    if (report.report_id !== undefined) {
+      const key = `${nodeId} ${report.report_id}`;
+      if (this.#reportIds.has(key)) return { stored: false, rows: 0 };
+      this.#reportIds.set(key, receivedAt);
+    }
+    const { flat, packets, count } = reportRows(nodeId, report);
+    const packetValues = unpackPackets(packets, 0, packets.length / TELEMETRY_TABLES.packet_info.length);
+    this.#insert('packet_info', packetValues);
+    for (const name of Object.keys(flat) as (keyof typeof flat)[]) this.#insert(name, flat[name]);
+    return { stored: true, rows: count };
+  }
+
+  async profiles(since: number): Promise<Profile[]> {
+    const groups = new Map<string, TelemetryRow[]>();
+    for (const row of this.#rows('profile')) {
+      if (Number(row.timestamp) < since) continue;
+      const key = JSON.stringify([row.handler_type, row.profile_key, row.node_id]);
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [row]);
+      else group.push(row);
+    }
+    return [...groups.values()].map(weightedMean).sort(byPlace);
+  }
+
+  async recent(table: TelemetryTable, { since, limit }: RecentQuery): Promise<TelemetryRow[]> {
+    const fits = this.#rows(table).filter((row) => since === undefined || Number(row.timestamp) >= since);
+    const sorted = fits.sort((a, b) => Number(a.timestamp) - Number(b.timestamp));
+    return sorted.slice(Math.max(0, sorted.length - limit)).map((row) => ({ ...row }));
+  }
+
+  async sql(_statement: string): Promise<SqlResult> {
+    throw new OrchestratorError('SQL_REFUSED', 'telemetry is kept in memory here, without a database that knows SQL');
+  }
+
+  async prune(now: number, retention: TelemetryRetention = TELEMETRY_RETENTION): Promise<number> {
+    let deleted = 0;
+    for (const [name, rows] of this.#tables) {
+      const young = rows.filter((row) => Number(row.timestamp) >= now - retention.rowsS);
+      const kept = young.slice(Math.max(0, young.length - retention.tableRowsMax));
+      this.#tables.set(name, kept);
+      deleted += rows.length - kept.length;
+    }
+    let over = this.#reportIds.size - retention.reportIdsMax;
+    for (const [key, receivedAt] of this.#reportIds) {
+      if (over <= 0 && receivedAt >= now - retention.reportIdsS) continue;
+      this.#reportIds.delete(key);
+      over -= 1;
+      deleted += 1;
+    }
+    return deleted;
+  }
+
+  async close(): Promise<void> {}
+
+  #rows(table: TelemetryTable): TelemetryRow[] {
+    return this.#tables.get(table) ?? [];
+  }
+
+  #insert(table: TelemetryTable, values: readonly SqlValue[]): void {
+    const columns = TELEMETRY_TABLES[table];
+    const rows = this.#rows(table);
+    for (let at = 0; at < values.length; at += columns.length) {
+      rows.push(Object.fromEntries(columns.map((column, i) => [column, values[at + i]!])));
+    }
+  }
+}
+
+function weightedMean(rows: readonly TelemetryRow[]): Profile {
+  const first = rows[0]!;
+  const samples = rows.reduce((sum, row) => sum + Number(row.packets), 0);
+  const mean = (column: string) =>
+    rows.reduce((sum, row) => sum + Number(row[column]) * Number(row.packets), 0) / samples;
+  return {
+    handler_type: Number(first.handler_type),
+    key: String(first.profile_key),
+    node_id: Number(first.node_id),
+    samples,
+    service_ms: mean('service_ms'),
+    cpu_ms: mean('cpu_ms'),
+    out_bytes: mean('out_bytes'),
+  };
+}
+
+function byPlace(a: Profile, b: Profile): number {
+  const byKey = a.key < b.key ? -1 : Number(a.key > b.key);
+  return a.handler_type - b.handler_type || byKey || a.node_id - b.node_id;
+}
