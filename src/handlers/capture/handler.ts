@@ -1,0 +1,85 @@
+/**
+ * Pictures from files, paced like a camera. Sequence number n is file n (modulo their count with `loop`), so that a source
+ * that is started again goes on where it was. A picture that cannot be read takes its sequence number with it as a skip.
+ */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Frame, PacketMetadata } from '../../contracts/packet.js';
+import type { HandlerContext, SourceControl, SourceHandler } from '../../handler-kit/define.js';
+import { decodePicture } from '../../vision/images.js';
+import { listSourceFiles, type SourceFile } from './files.js';
+import type { CaptureParams } from './manifest.js';
+
+interface Picture {
+  readonly payload: Frame | { readonly skip: string };
+  readonly metadata: PacketMetadata;
+}
+
+export async function create(context: HandlerContext<CaptureParams>): Promise<SourceHandler> {
+  const { source, loop } = context.params;
+  const files = listSourceFiles(source, (path) => context.allowedPath(path));
+  context.logger.debug({ source, files: files.length }, 'source listed');
+  return {
+    kind: 'source',
+    run: (control) => run(context, files, loop, control),
+    close() {},
+  };
+}
+
+async function run(
+  context: HandlerContext<CaptureParams>,
+  files: readonly SourceFile[],
+  loop: boolean,
+  control: SourceControl,
+): Promise<void> {
+  const { signal } = control;
+  const fileAt = (sequence: number) => (loop ? files[sequence % files.length] : files[sequence]);
+  const read = (sequence: number) => {
+    const file = fileAt(sequence);
+    return file === undefined || signal.aborted ? null : readPicture(context, file);
+  };
+  const pace = pacer(context, signal);
+  let ahead = read(control.nextSequence());
+  while (ahead !== null && !signal.aborted) {
+    const picture = await ahead;
+    // One picture ahead: its file is read and decoded while this one waits for its time and for room.
+    const next = read(control.nextSequence() + 1);
+    await pace();
+    if (signal.aborted) {
+      await next;
+      return;
+    }
+    await control.emit(picture.payload, picture.metadata);
+    ahead = next;
+  }
+}
+
+/** Never rejects. */
+async function readPicture(context: HandlerContext<CaptureParams>, file: SourceFile): Promise<Picture> {
+  const metadata = { input: file.name };
+  try {
+    // Again, as the file may have become a link to somewhere else since it was listed.
+    const data = await readFile(context.allowedPath(file.path));
+    const { width, height } = context.params;
+    return { payload: await decodePicture(data, { width: width || undefined, height: height || undefined }), metadata };
+  } catch (error) {
+    const reason = `${file.name}: ${error instanceof Error ? error.message : String(error)}`;
+    context.logger.warn({ input: file.name }, `picture skipped: ${reason}`);
+    return { payload: { skip: reason }, metadata };
+  }
+}
+
+/**
+ * Waits until the next picture is due. Due times are steps of 1/fps from the first, so that waits that end late do not add
+ * up; after a stall of more than one step the count begins anew, so that no burst follows.
+ */
+function pacer({ params, clock }: HandlerContext<CaptureParams>, signal: AbortSignal): () => Promise<void> {
+  if (params.fps === 0) return async () => {};
+  const stepMs = 1000 / params.fps;
+  let dueMs: number | null = null;
+  return async () => {
+    const nowMs = clock.monotonicMs();
+    dueMs = dueMs === null || nowMs > dueMs + 2 * stepMs ? nowMs : dueMs + stepMs;
+    if (dueMs > nowMs) await sleep(dueMs - nowMs, undefined, { signal }).catch(() => {});
+  };
+}

@@ -1,0 +1,42 @@
+/** Parameters that several handler types have in common, so that each means the same everywhere. */
+import Type from 'typebox';
+
+/** Of every type that emits boxes. */
+export const BOXES_PARAMS = {
+  with_crop: Type.Boolean({
+    default: true,
+    description: 'Boxes carry their pixels, which align, recognize_face and detectors on boxes need',
+  }),
+  multiple: Type.Boolean({ default: true, description: 'false keeps the best box only (highest prob)' }),
+};
+
+/** Of every type that runs a model. */
+export const MODEL_PARAMS = {
+  gpu: Type.Union([Type.Boolean(), Type.Literal('auto')], {
+    default: 'auto',
+    description: 'auto = CUDA where it is there, else CPU; true fails without CUDA; false = CPU',
+  }),
+};
+
+/** Width and height of a picture, px; 0 leaves a side to follow from the other. */
+export function sidePx(side: 'width' | 'height', defaultPx: number, zero: string) {
+  return Type.Integer({ minimum: 0, maximum: 16_384, default: defaultPx, description: `Picture ${side}, px; ${zero}` });
+}
+
+export const QualityParam = Type.Integer({ minimum: 1, maximum: 100, default: 80, description: 'JPEG quality' });
+
+/** A gallery folder: empty = nobody is named. */
+export const ClassifierParam = Type.String({
+  default: '',
+  description: 'Gallery: a directory with one folder of pictures per person; empty = nobody is named',
+});
+
+export const MatchThreshParam = Type.Union([Type.Number({ minimum: 0, maximum: 2 }), Type.Null()], {
+  default: null,
+  description: "Largest distance to a known face that still names it; null or 0 = the model's own",
+});
+
+export const EmbeddingsParam = Type.Boolean({
+  default: false,
+  description: 'Boxes keep their feature vector (and draw handlers hand it on to boxes.jsonl)',
+});

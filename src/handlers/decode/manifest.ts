@@ -1,0 +1,17 @@
+import Type from 'typebox';
+import { defineHandler } from '../../handler-kit/define.js';
+
+const params = Type.Object({});
+
+export const manifest = defineHandler({
+  handler_type_id: 6,
+  handler_type_name: 'decode',
+  aliases: ['Decode'],
+  description: 'Decodes a compressed picture (JPEG, PNG or WebP); with `"post": true` it takes pictures by HTTP POST',
+  inputs: [{ name: 'jpeg', accepts: ['jpeg'] }],
+  outputs: [{ name: 'frame', emits: 'frame' }],
+  params,
+  cost: { cpu_ms: 5, gpu_ms: 0, mem_mb: 80, out_bytes: 921_600 },
+  host: 'shared',
+  load: () => import('./handler.js'),
+});

@@ -1,0 +1,35 @@
+import Type, { type Static } from 'typebox';
+import { defineHandler } from '../../handler-kit/define.js';
+import { BOXES_PARAMS, MODEL_PARAMS } from '../common-params.js';
+
+const params = Type.Object({
+  ...MODEL_PARAMS,
+  model: Type.Enum(['ssd_mobilenetv1', 'tiny_face_detector', 'blazeface'], {
+    default: 'ssd_mobilenetv1',
+    description: 'Name in the model catalogue',
+  }),
+  size: Type.Union([Type.Integer({ minimum: 32, maximum: 2048 }), Type.Null()], {
+    default: null,
+    description: "Side of the square that the model sees, px, for models of free size; null = the model's own",
+  }),
+  thresh: Type.Union([Type.Number({ minimum: 0, maximum: 1 }), Type.Null()], {
+    default: null,
+    description: "Smallest prob of a box; null = the model's own",
+  }),
+  min_size: Type.Number({ minimum: 0, default: 20, description: 'Smallest height of a face, px of the frame' }),
+  ...BOXES_PARAMS,
+});
+export type DetectFaceParams = Static<typeof params>;
+
+export const manifest = defineHandler({
+  handler_type_id: 18,
+  handler_type_name: 'detect_face',
+  aliases: ['DetectFace'],
+  description: 'Finds faces',
+  inputs: [{ name: 'picture', accepts: ['frame', 'boxes'] }],
+  outputs: [{ name: 'boxes', emits: 'boxes' }],
+  params,
+  cost: { cpu_ms: 90, gpu_ms: 0, mem_mb: 250, out_bytes: 150_000 },
+  host: 'own',
+  load: () => import('./handler.js'),
+});

@@ -1,0 +1,21 @@
+import Type from 'typebox';
+import { defineHandler } from '../../handler-kit/define.js';
+
+const params = Type.Object({});
+
+export const manifest = defineHandler({
+  handler_type_id: 17,
+  handler_type_name: 'draw_labeled_boxes',
+  aliases: ['DrawLabeledBoxes'],
+  description:
+    'Draws boxes with label and prob on their frame, and hands the boxes on as metadata for sinks that record them',
+  inputs: [
+    { name: 'frame', accepts: ['frame'] },
+    { name: 'boxes', accepts: ['boxes'] },
+  ],
+  outputs: [{ name: 'frame', emits: 'frame' }],
+  params,
+  cost: { cpu_ms: 2, gpu_ms: 0, mem_mb: 80, out_bytes: 921_600 },
+  host: 'shared',
+  load: () => import('./handler.js'),
+});

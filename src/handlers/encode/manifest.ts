@@ -1,0 +1,19 @@
+import Type, { type Static } from 'typebox';
+import { defineHandler } from '../../handler-kit/define.js';
+import { QualityParam } from '../common-params.js';
+
+const params = Type.Object({ quality: QualityParam });
+export type EncodeParams = Static<typeof params>;
+
+export const manifest = defineHandler({
+  handler_type_id: 5,
+  handler_type_name: 'encode',
+  aliases: ['Encode'],
+  description: 'Compresses a frame to JPEG',
+  inputs: [{ name: 'frame', accepts: ['frame'] }],
+  outputs: [{ name: 'jpeg', emits: 'jpeg' }],
+  params,
+  cost: { cpu_ms: 4, gpu_ms: 0, mem_mb: 80, out_bytes: 60_000 },
+  host: 'shared',
+  load: () => import('./handler.js'),
+});

@@ -1,0 +1,34 @@
+/** Every built-in handler type. Manifests are light; the code of one is imported by its `load()`, in a handler host. */
+import type { HandlerManifest } from '../handler-kit/define.js';
+import { manifest as align } from './align/manifest.js';
+import { manifest as capture } from './capture/manifest.js';
+import { manifest as decode } from './decode/manifest.js';
+import { manifest as detectFace } from './detect-face/manifest.js';
+import { manifest as detectObject } from './detect-object/manifest.js';
+import { manifest as dlibAlignRecognize } from './dlib-align-recognize/manifest.js';
+import { manifest as drawBoxes } from './draw-boxes/manifest.js';
+import { manifest as drawLabeledBoxes } from './draw-labeled-boxes/manifest.js';
+import { manifest as encode } from './encode/manifest.js';
+import { manifest as recognizeFace } from './recognize-face/manifest.js';
+import { manifest as render } from './render/manifest.js';
+import { manifest as resize } from './resize/manifest.js';
+import { manifest as rx } from './rx/manifest.js';
+import { manifest as tx } from './tx/manifest.js';
+
+/** By handler_type_id. */
+export const HANDLER_MANIFESTS: readonly HandlerManifest[] = [
+  tx,
+  rx,
+  capture,
+  render,
+  resize,
+  encode,
+  decode,
+  detectObject,
+  align,
+  dlibAlignRecognize,
+  drawBoxes,
+  drawLabeledBoxes,
+  detectFace,
+  recognizeFace,
+];

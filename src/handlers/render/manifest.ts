@@ -1,0 +1,43 @@
+import Type, { type Static } from 'typebox';
+import { defineHandler } from '../../handler-kit/define.js';
+import { QualityParam } from '../common-params.js';
+
+const params = Type.Object({
+  fps: Type.Number({
+    minimum: 0,
+    maximum: 1000,
+    default: 0,
+    description: 'Frames per second that pages show at most; 0 = as they come. What is recorded does not depend on it',
+  }),
+  output: Type.String({
+    default: '',
+    description: "Directory for what is recorded, relative to the session's output directory",
+  }),
+  write_frames: Type.Boolean({ default: true, description: 'Write each frame as `000012.jpg` (its sequence)' }),
+  frames_max: Type.Integer({
+    minimum: 0,
+    maximum: 10_000_000,
+    default: 1000,
+    description: 'Frame files kept; the oldest are deleted beyond it; 0 = all',
+  }),
+  boxes: Type.Boolean({
+    default: true,
+    description: 'Append one JSON line per sequence to `boxes.jsonl`, each sequence exactly once',
+  }),
+  quality: QualityParam,
+});
+export type RenderParams = Static<typeof params>;
+
+export const manifest = defineHandler({
+  handler_type_id: 3,
+  handler_type_name: 'render',
+  aliases: ['Render'],
+  description:
+    'Shows frames as pages (`index.html`, `stream.mjpeg`, `frame.jpg`, `boxes.json`, `boxes.jsonl`) and records them on disk',
+  inputs: [{ name: 'frame', accepts: ['frame', 'jpeg'] }],
+  outputs: [],
+  params,
+  cost: { cpu_ms: 6, gpu_ms: 0, mem_mb: 120, out_bytes: 0 },
+  host: 'shared',
+  load: () => import('./handler.js'),
+});
