@@ -68,3 +68,25 @@ function plainValue(text: string): string {
   if (quoted !== null) return String(ini.unsafe(quoted[1]!));
   return text.replace(/(?:^|\s+)[;#].*$/, '').trim();
 }
+
+/** INI text of `sections`; every value is quoted, so that whatever it holds reads back as it was. */
+export function iniText(
+  sections: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>,
+): string {
+  return Object.entries(sections)
+    .map(([name, entries]) => {
+      const lines = Object.entries(entries).map(([key, value]) => `${key} = ${JSON.stringify(String(value))}\n`);
+      return `[${name}]\n${lines.join('')}`;
+    })
+    .join('\n');
+}
+
+/** Items of a list as one value; a comma inside an item is written `\\,`. */
+export const listText = (items: readonly string[]): string =>
+  items.map((item) => item.replaceAll(',', '\\,')).join(', ');
+
+export const listItems = (text: string): string[] =>
+  text
+    .split(/(?<!\\),/)
+    .map((item) => item.trim().replaceAll('\\,', ','))
+    .filter((item) => item !== '');

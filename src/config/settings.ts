@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import type { Static, TObject, TSchema } from 'typebox';
 import { OrchestratorError } from '../contracts/errors.js';
 import { schemaFaults } from '../contracts/schema.js';
-import { type IniEntry, type IniFile, parseIni } from './ini.js';
+import { type IniEntry, type IniFile, listItems, parseIni } from './ini.js';
 
 /** What the code reads of a TypeBox schema. */
 export interface KeySchema {
@@ -100,10 +100,7 @@ function convert(text: string, schema: KeySchema): unknown {
     case 'boolean':
       return BOOLEANS[text.toLowerCase()] ?? text;
     case 'array':
-      return text
-        .split(',')
-        .map((item) => item.trim())
-        .filter((item) => item !== '');
+      return listItems(text);
     default:
       return text;
   }

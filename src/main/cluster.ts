@@ -1,0 +1,200 @@
+/**
+ * A whole system on this computer: collector, coordinator and node agents as subprocesses of the built command line,
+ * with their configuration, logs and database in one data directory. Invariant: whatever way the parent ends, no
+ * subprocess outlives it (graceful stop, else the process group is killed, else their stdin ends).
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type CollectorClient,
+  type CoordinatorClient,
+  createCollectorClient,
+  createCoordinatorClient,
+  createNodeClient,
+  httpUrl,
+} from '../client/index.js';
+import { writeClusterFile } from '../config/cluster-file.js';
+import { iniText, listText } from '../config/ini.js';
+import type { NodeFile } from '../contracts/node.js';
+import { ChildDaemon, freePorts } from './child-daemon.js';
+
+const LOOPBACK = '127.0.0.1';
+
+export interface ClusterNode {
+  readonly node_id: number;
+  readonly node_name: string;
+  readonly node_type: NodeFile['node_type'];
+  readonly labels?: readonly string[];
+  /** Emulated, (0, 1]; 1 when absent. */
+  readonly speed?: number;
+  readonly cpuCores?: number;
+  readonly memMb?: number;
+  readonly threads?: number;
+  /** Link of this node until it is measured. */
+  readonly rttMs?: number;
+  readonly bandwidthMbit?: number;
+}
+
+export interface ClusterOptions {
+  /** Absolute, made when missing. */
+  readonly dataDir: string;
+  readonly nodes: readonly ClusterNode[];
+  readonly servicesDir: string;
+  readonly handlerTypesDir?: string;
+  /** Directories in which sessions may name files, absolute. */
+  readonly allow: readonly string[];
+  /** False: no collector, nothing is reported. */
+  readonly collector: boolean;
+  /** Port of the coordinator; any free one when absent. */
+  readonly port?: number;
+  readonly token: string | null;
+  readonly reportPeriodS?: number;
+}
+
+export interface LocalCluster {
+  readonly coordinatorUrl: string;
+  readonly collectorUrl: string | null;
+  readonly database: string;
+  readonly coordinator: CoordinatorClient;
+  readonly collector: CollectorClient | null;
+  readonly nodes: readonly {
+    readonly node: ClusterNode;
+    readonly url: string;
+    readonly daemon: ChildDaemon;
+    readonly dataDir: string;
+  }[];
+  close(): Promise<void>;
+}
+
+export async function startCluster(options: ClusterOptions): Promise<LocalCluster> {
+  const { dataDir, nodes, token } = options;
+  for (const part of ['config', 'nodes', 'logs']) mkdirSync(join(dataDir, part), { recursive: true });
+  const [coordinatorPort, collectorPort, ...nodePorts] = await freePorts(2 + nodes.length);
+  const ports = { coordinator: options.port ?? coordinatorPort!, collector: collectorPort!, nodes: nodePorts };
+  writeConfiguration(options, ports);
+
+  const coordinatorUrl = httpUrl(LOOPBACK, ports.coordinator);
+  const collectorUrl = options.collector ? httpUrl(LOOPBACK, ports.collector) : null;
+  const coordinator = createCoordinatorClient({ url: coordinatorUrl, token });
+  const collector = collectorUrl === null ? null : createCollectorClient({ url: collectorUrl, token });
+  const daemon = (name: string, command: string, probe: () => Promise<unknown>) =>
+    new ChildDaemon({
+      name,
+      args: [command, join(dataDir, 'config', `${name}.conf`)],
+      logFile: join(dataDir, 'logs', `${name}.log`),
+      probe,
+    });
+
+  const controllers = collector === null ? [] : [daemon('collector', 'collector', () => collector.health())];
+  const agents = nodes.map((node, index) => {
+    const url = httpUrl(LOOPBACK, ports.nodes[index]!);
+    const client = createNodeClient({ url, token });
+    const agent = daemon(node.node_name, 'node', () => client.health());
+    return { node, url, daemon: agent, client, dataDir: join(dataDir, node.node_name) };
+  });
+  const last = daemon('coordinator', 'coordinator', () => coordinator.health());
+  const daemons = [...controllers, ...agents.map((agent) => agent.daemon), last];
+  const killAll = () => {
+    for (const one of daemons) one.killGroup();
+  };
+  process.once('exit', killAll);
+
+  const close = async () => {
+    // Agents first: they drain what they run; the coordinator must not call that a loss and re-place it meanwhile.
+    await Promise.all([last.stop(), ...agents.map((agent) => agent.daemon.stop())]);
+    await Promise.all(controllers.map((one) => one.stop()));
+    await Promise.all([coordinator.close(), collector?.close(), ...agents.map((agent) => agent.client.close())]);
+    process.removeListener('exit', killAll);
+  };
+  try {
+    await Promise.all(daemons.map((one) => one.answers()));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const database = databasePath(dataDir);
+  writeClusterFile(dataDir, {
+    pid: process.pid,
+    coordinator_url: coordinatorUrl,
+    collector_url: collectorUrl,
+    database,
+  });
+  return { coordinatorUrl, collectorUrl, database, coordinator, collector, nodes: agents, close };
+}
+
+/** The one SQLite file of the cluster's coordinator and collector. */
+export const databasePath = (dataDir: string): string => join(dataDir, 'orchestrator.db');
+
+interface Ports {
+  readonly coordinator: number;
+  readonly collector: number;
+  readonly nodes: readonly number[];
+}
+
+type IniSections = Parameters<typeof iniText>[0];
+
+function writeConfiguration(options: ClusterOptions, ports: Ports): void {
+  const { dataDir, nodes } = options;
+  const write = (name: string, sections: IniSections) =>
+    writeFileSync(join(dataDir, 'config', `${name}.conf`), iniText(sections));
+  const nodePath = join(dataDir, 'nodes');
+  const database = { db_path: databasePath(dataDir) };
+  write('coordinator', {
+    coordinator: {
+      coordinator_addr: LOOPBACK,
+      coordinator_port: ports.coordinator,
+      node_path: nodePath,
+      service_type_path: options.servicesDir,
+      ...(options.handlerTypesDir === undefined ? {} : { handler_type_path: options.handlerTypesDir }),
+    },
+    database,
+  });
+  write('collector', {
+    collector: { collector_addr: LOOPBACK, collector_port: ports.collector, node_path: nodePath },
+    database,
+  });
+  nodes.forEach((node, index) => {
+    writeFileSync(
+      join(nodePath, `${node.node_name}.json`),
+      `${JSON.stringify(nodeFile(node, ports.nodes[index]!), null, 2)}\n`,
+    );
+    write(node.node_name, nodeSections(options, node, { listener: ports.nodes[index]!, collector: ports.collector }));
+  });
+}
+
+function nodeFile(node: ClusterNode, port: number): Partial<NodeFile> {
+  const { node_id, node_name, node_type, labels = [], rttMs, bandwidthMbit } = node;
+  return {
+    ...{ node_id, node_name, node_type, node_addr: LOOPBACK, node_port: port, labels: [...labels] },
+    ...(rttMs === undefined ? {} : { rtt_ms: rttMs }),
+    ...(bandwidthMbit === undefined ? {} : { bandwidth_mbit: bandwidthMbit }),
+  };
+}
+
+function nodeSections(
+  options: ClusterOptions,
+  node: ClusterNode,
+  ports: { readonly listener: number; readonly collector: number },
+): IniSections {
+  return {
+    node: {
+      node_id: node.node_id,
+      node_name: node.node_name,
+      labels: listText(node.labels ?? []),
+      speed: node.speed ?? 1,
+      ...(node.cpuCores === undefined ? {} : { cpu_cores: node.cpuCores }),
+      ...(node.memMb === undefined ? {} : { mem_mb: node.memMb }),
+      ...(node.threads === undefined ? {} : { threads: node.threads }),
+      data_path: join(options.dataDir, node.node_name),
+    },
+    listener: { listener_addr: LOOPBACK, listener_port: ports.listener },
+    reporter: {
+      enabled: options.collector,
+      collector_addr: LOOPBACK,
+      collector_port: ports.collector,
+      collect_info_period: 1,
+      send_report_period: options.reportPeriodS ?? 1,
+    },
+    sources: { allow: listText(options.allow) },
+  };
+}
