@@ -1,0 +1,119 @@
+/**
+ * Runs a converted model with ONNX Runtime, which is imported when the first engine is made. A run happens on ONNX
+ * Runtime's own threads: the event loop stays free. Idle worker threads sleep instead of spinning, because other
+ * handlers share the cores.
+ */
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { OrchestratorError } from '../contracts/errors.js';
+import { loadModel, type ModelCacheOptions } from './model-cache.js';
+
+/** `false`: CPU. `'auto'`: CUDA when this build and machine have it. `true`: CUDA or an error. */
+export type GpuChoice = boolean | 'auto';
+
+export interface EngineOptions extends ModelCacheOptions {
+  /** Threads of one run, 1 when not given. */
+  readonly threads?: number;
+  readonly gpu?: GpuChoice;
+}
+
+/** RGB bytes as frames hold them: batch x height x width x 3. */
+export interface PixelBatch {
+  readonly data: Uint8Array;
+  readonly batch: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+export interface OutputTensor {
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+}
+
+export interface Engine {
+  readonly provider: 'cpu' | 'cuda';
+  run(pixels: PixelBatch): Promise<Record<string, OutputTensor>>;
+  /** Frees the model; a run in flight ends first. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * @param model a name of the catalogue
+ * @throws GPU_UNAVAILABLE (gpu: true without CUDA), MODEL_NOT_FOUND, MODEL_INVALID
+ */
+export async function createEngine(model: string, options: EngineOptions = {}): Promise<Engine> {
+  const runtime = await import('onnxruntime-node');
+  const hasCuda = runtime.listSupportedBackends().some((backend) => backend.name === 'cuda');
+  const gpu = options.gpu ?? false;
+  if (gpu === true && !hasCuda) throw gpuUnavailable(model);
+  const bytes = await loadModel(model, options);
+  const threads = options.threads ?? 1;
+  const create = (providers: string[]) => runtime.InferenceSession.create(bytes, sessionOptions(threads, providers));
+  if (gpu !== false && hasCuda) {
+    try {
+      return new OrtEngine(await create(['cuda', 'cpu']), 'cuda', runtime.Tensor);
+    } catch (error) {
+      if (gpu === true) throw gpuUnavailable(model, error);
+    }
+  }
+  try {
+    return new OrtEngine(await create(['cpu']), 'cpu', runtime.Tensor);
+  } catch (error) {
+    throw new OrchestratorError(
+      'MODEL_INVALID',
+      `model ${model} cannot be loaded: ${String(error)}`,
+      { model },
+      { cause: error },
+    );
+  }
+}
+
+function sessionOptions(threads: number, executionProviders: string[]): InferenceSession.SessionOptions {
+  return {
+    executionProviders,
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    logSeverityLevel: 3,
+    extra: { 'session.intra_op.allow_spinning': '0' },
+  };
+}
+
+function gpuUnavailable(model: string, cause?: unknown): OrchestratorError {
+  const reason = cause === undefined ? 'this installation has no CUDA provider' : String(cause);
+  const message = `model ${model} was asked to run with gpu: true, but ${reason}; use "auto" or false`;
+  return new OrchestratorError('GPU_UNAVAILABLE', message, { model }, { cause });
+}
+
+class OrtEngine implements Engine {
+  readonly provider: 'cpu' | 'cuda';
+  private readonly session: InferenceSession;
+  private readonly TensorClass: typeof Tensor;
+  private readonly running = new Set<Promise<unknown>>();
+  private disposed = false;
+
+  constructor(session: InferenceSession, provider: 'cpu' | 'cuda', TensorClass: typeof Tensor) {
+    this.session = session;
+    this.provider = provider;
+    this.TensorClass = TensorClass;
+  }
+
+  async run({ data, batch, height, width }: PixelBatch): Promise<Record<string, OutputTensor>> {
+    if (this.disposed) throw new OrchestratorError('INTERNAL', 'the engine was disposed of before this run');
+    const pixels = new this.TensorClass('uint8', data, [batch, height, width, 3]);
+    const run = this.session.run({ pixels });
+    this.running.add(run);
+    try {
+      return (await run) as unknown as Record<string, OutputTensor>;
+    } finally {
+      this.running.delete(run);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    if (this.disposed) return;
+    this.disposed = true;
+    await Promise.allSettled(this.running);
+    await this.session.release();
+  }
+}

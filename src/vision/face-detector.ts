@@ -1,0 +1,140 @@
+/**
+ * Faces in frames, by one of three nets. Each is a pair of pure steps around one inference: the frame is fitted into the
+ * net's square input (libvips), and the net's numbers are decoded into boxes in frame pixels.
+ */
+import type { Box } from '../contracts/packet.js';
+import { chooseSize, findModel } from './catalogue.js';
+import { createEngine, type EngineOptions, type OutputTensor } from './engine.js';
+import { clampRect, type Rect, suppress } from './geometry.js';
+import { letterbox } from './images.js';
+import type { Pixels } from './warp.js';
+
+export const FACE_DETECTORS = ['ssd_mobilenetv1', 'tiny_face_detector', 'blazeface'] as const;
+export type FaceDetectorModel = (typeof FACE_DETECTORS)[number];
+
+export interface FaceDetectorOptions extends EngineOptions {
+  readonly model?: FaceDetectorModel;
+  /** Least probability of a face, 0..1; each model has its own default. */
+  readonly thresh?: number;
+  /** Side of the square input, pixels; only tiny_face_detector has several. */
+  readonly size?: number;
+}
+
+export interface FaceDetector {
+  readonly model: FaceDetectorModel;
+  /** Boxes labelled `face`, best first, in pixels of the frame and inside it. */
+  detect(frame: Pixels): Promise<Box[]>;
+  dispose(): Promise<void>;
+}
+
+/** A face in pixels of the net's input. */
+interface Candidate extends Rect {
+  readonly label: 'face';
+  readonly prob: number;
+}
+
+interface Decoder {
+  readonly thresh: number;
+  /** Overlap (IoU) above which the weaker of two boxes is the same face. */
+  readonly iouMax: number;
+  decode(outputs: Record<string, OutputTensor>, size: number, thresh: number): Candidate[];
+}
+
+export async function createFaceDetector(options: FaceDetectorOptions = {}): Promise<FaceDetector> {
+  const { model = 'ssd_mobilenetv1' } = options;
+  const size = chooseSize(findModel(model, 'detect_face'), options.size);
+  const decoder = DECODERS[model];
+  const thresh = options.thresh ?? decoder.thresh;
+  const engine = await createEngine(model, options);
+  return {
+    model,
+    async detect(frame) {
+      const { data, scale } = await letterbox(frame, size);
+      const outputs = await engine.run({ data, batch: 1, height: size, width: size });
+      const faces = suppress(decoder.decode(outputs, size, thresh), decoder.iouMax);
+      return faces.map((face) => toBox(face, scale, frame)).filter((box) => box.w >= 1 && box.h >= 1);
+    },
+    dispose: () => engine.dispose(),
+  };
+}
+
+function toBox(face: Candidate, scale: number, frame: Pixels): Box {
+  const rect = { x: face.x * scale, y: face.y * scale, w: face.w * scale, h: face.h * scale };
+  return { label: 'face', prob: face.prob, ...clampRect(rect, frame.width, frame.height) };
+}
+
+const sigmoid = (value: number) => 1 / (1 + Math.exp(-value));
+
+function decodeSsd({ boxes, scores }: Record<string, OutputTensor>, size: number, thresh: number): Candidate[] {
+  const faces: Candidate[] = [];
+  const corners = boxes!.data;
+  scores!.data.forEach((prob, prior) => {
+    if (prob < thresh) return;
+    const [top, left, bottom, right] = [0, 1, 2, 3].map((side) => clampUnit(corners[prior * 4 + side]!) * size);
+    faces.push({ label: 'face', prob, x: left!, y: top!, w: right! - left!, h: bottom! - top! });
+  });
+  return faces;
+}
+
+const clampUnit = (value: number) => Math.min(Math.max(value, 0), 1);
+
+/** Anchor sizes in grid cells (face-api tinyFaceDetector/const.ts). */
+const TINY_ANCHORS = [
+  [1.603231, 2.094468],
+  [6.041143, 7.080126],
+  [2.882459, 3.518061],
+  [4.266906, 5.178857],
+  [9.041765, 10.66308],
+] as const;
+
+/** YOLO v2: the centre is a sigmoid within the cell, the size an exponential of the anchor. */
+function decodeTiny({ grid }: Record<string, OutputTensor>, size: number, thresh: number): Candidate[] {
+  const { data, dims } = grid!;
+  const cells = dims[2]!;
+  const area = cells * cells;
+  const cell = size / cells;
+  const faces: Candidate[] = [];
+  TINY_ANCHORS.forEach(([anchorWidth, anchorHeight], anchor) => {
+    const at = (channel: number, index: number) => data[(anchor * 5 + channel) * area + index]!;
+    for (let index = 0; index < area; index++) {
+      const prob = sigmoid(at(4, index));
+      if (prob < thresh) continue;
+      const x = ((index % cells) + sigmoid(at(0, index))) * cell;
+      const y = (Math.floor(index / cells) + sigmoid(at(1, index))) * cell;
+      const w = Math.exp(at(2, index)) * anchorWidth * cell;
+      const h = Math.exp(at(3, index)) * anchorHeight * cell;
+      faces.push({ label: 'face', prob, x: x - w / 2, y: y - h / 2, w, h });
+    }
+  });
+  return faces;
+}
+
+/** Feature maps of BlazeFace: output suffix, cells per side and anchors per cell (human generateAnchors). */
+const BLAZE_MAPS = [
+  { suffix: '16', cells: 16, anchors: 2 },
+  { suffix: '8', cells: 8, anchors: 6 },
+] as const;
+
+/** Columns of a row: x, y from the anchor's centre, width and height, then six key points; all in input pixels. */
+function decodeBlaze(outputs: Record<string, OutputTensor>, size: number, thresh: number): Candidate[] {
+  const faces: Candidate[] = [];
+  for (const { suffix, cells, anchors } of BLAZE_MAPS) {
+    const rows = outputs[`boxes_${suffix}`]!.data;
+    outputs[`scores_${suffix}`]!.data.forEach((logit, index) => {
+      const prob = sigmoid(logit);
+      if (prob < thresh) return;
+      const place = Math.floor(index / anchors);
+      const x = rows[index * 16]! + (((place % cells) + 0.5) * size) / cells;
+      const y = rows[index * 16 + 1]! + ((Math.floor(place / cells) + 0.5) * size) / cells;
+      const [w, h] = [rows[index * 16 + 2]!, rows[index * 16 + 3]!];
+      faces.push({ label: 'face', prob, x: x - w / 2, y: y - h / 2, w, h });
+    });
+  }
+  return faces;
+}
+
+const DECODERS: Readonly<Record<FaceDetectorModel, Decoder>> = {
+  ssd_mobilenetv1: { thresh: 0.5, iouMax: 0.5, decode: decodeSsd },
+  tiny_face_detector: { thresh: 0.5, iouMax: 0.4, decode: decodeTiny },
+  blazeface: { thresh: 0.5, iouMax: 0.3, decode: decodeBlaze },
+};

