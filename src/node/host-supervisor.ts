@@ -1,0 +1,327 @@
+/**
+ * Keeps one handler host alive: start raced against exit and time-out, pings, a bound on memory, restart with backoff
+ * from the newest checkpoint, soft stop and then SIGKILL. Nothing of it touches another host.
+ *
+ *     starting --ready--> ready --run--> running --drain--> draining
+ *        ^  |               |              |                   |
+ *        |  +---------------+-- it ends ---+                   |       any state --stop--> stopped
+ *        |                  v                                  v
+ *        +---backoff--- waiting ---too many in a row---> failed
+ *
+ * starting  the process is there, handlers are created and load their models
+ * ready     every handler is created; sources are silent
+ * running   sources may emit
+ * draining  sources are silent, what is in flight is processed
+ * waiting   it ended; it is started again when the backoff is over
+ * failed    it could not be created, or ended too often in a row; `problem` says why; no process is left
+ * stopped   ended on request; no process is left
+ */
+
+import { rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OrchestratorError, type Problem } from '../contracts/errors.js';
+import type { FromHost, HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
+import { Backoff } from '../std/backoff.js';
+import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
+import type { Logger } from '../std/logger.js';
+import { type HostExit, HostProcess } from './host-process.js';
+import type { HostBounds } from './options.js';
+import { processMemoryMb } from './proc-stats.js';
+
+export type HostState = 'starting' | 'ready' | 'running' | 'draining' | 'waiting' | 'failed' | 'stopped';
+export type HostReport = Extract<FromHost, { type: 'report' }>;
+
+export interface HostSupervisorOptions {
+  /** For log lines and messages: `session 3 handlers 4, 5`. */
+  readonly name: string;
+  readonly entry: string;
+  readonly environment: Readonly<Record<string, string>>;
+  /** Resident memory above which it is killed, MiB. */
+  readonly memMbMax: number;
+  readonly bounds: HostBounds;
+  readonly logger: Logger;
+  onReport(report: HostReport): void;
+}
+
+export class HostSupervisor {
+  readonly #options: HostSupervisorOptions;
+  readonly #settled = new Map<number, number>();
+  readonly #statuses = new Map<number, HostHandlerStatus>();
+  readonly #progress = new Map<number, string>();
+  readonly #stopping = new AbortController();
+  readonly #watchers = new Set<() => void>();
+  #config: HostConfig | null = null;
+  #state: HostState = 'starting';
+  #process: HostProcess | null = null;
+  #problem: OrchestratorError | null = null;
+  #restarts = 0;
+  #wantsRun = false;
+  #pingsUnanswered = 0;
+  #pingId = 0;
+  #started: Deferred<void> | null = null;
+  #drained: Deferred<void> | null = null;
+  #life: Promise<void> | null = null;
+
+  constructor(options: HostSupervisorOptions) {
+    this.#options = options;
+  }
+
+  get state(): HostState {
+    return this.#state;
+  }
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
+  }
+  get restarts(): number {
+    return this.#restarts;
+  }
+  /** Why it last ended or could not start; null after it became ready. */
+  get problem(): OrchestratorError | null {
+    return this.#problem;
+  }
+  /** Whether a process is there that takes links and posted packets. */
+  get isServing(): boolean {
+    return this.#state === 'ready' || this.#state === 'running' || this.#state === 'draining';
+  }
+  /** Newest figures of a handler; absent until the first pong of the present process. */
+  status(handler_id: number): HostHandlerStatus | undefined {
+    return this.#statuses.get(handler_id);
+  }
+  settled(handler_id: number): number {
+    return this.#settled.get(handler_id) ?? -1;
+  }
+  progress(handler_id: number): string | undefined {
+    return this.#progress.get(handler_id);
+  }
+
+  /** Resolves when it is ready or running (again); throws its problem when it failed, HOST_EXITED when it was stopped. */
+  async whenReady(): Promise<void> {
+    while (this.#state !== 'ready' && this.#state !== 'running') {
+      if (this.#state === 'failed') throw this.#problem ?? this.#exited('failed');
+      if (this.#state === 'stopped' || this.#state === 'draining') throw this.#exited('was stopped');
+      await new Promise<void>((resolve) => this.#watchers.add(resolve));
+    }
+  }
+
+  /** The first one starts it; later ones have the same handlers with other links. */
+  configure(config: HostConfig): void {
+    this.#config = config;
+    for (const { handler_id, resume_after } of config.handlers) this.#settle(handler_id, resume_after);
+    if (this.#life === null) this.#life = this.#live();
+    else this.#process?.send({ type: 'configure', config: this.#resumed(config) });
+  }
+
+  run(): void {
+    this.#wantsRun = true;
+    if (this.#state !== 'ready') return;
+    this.#process?.send({ type: 'run' });
+    this.#setState('running');
+  }
+
+  /** True when everything in flight was processed within the bound. */
+  async drain(): Promise<boolean> {
+    this.#wantsRun = false;
+    if (this.#process === null || (this.#state !== 'running' && this.#state !== 'ready')) return false;
+    this.#drained = deferred();
+    this.#setState('draining');
+    this.#process.send({ type: 'drain' });
+    const ended = this.#process.exited.then(() => false);
+    const drained = this.#drained.promise.then(() => true);
+    const { drainTimeoutMs } = this.#options.bounds;
+    try {
+      return await withTimeout(Promise.race([drained, ended]), drainTimeoutMs, () => new Error('not drained'));
+    } catch {
+      this.#options.logger.warn({ host: this.#options.name, bound_ms: drainTimeoutMs }, 'not drained within the bound');
+      return false;
+    }
+  }
+
+  /** Ends the process, softly within the grace, and leaves nothing of it. */
+  async stop(): Promise<void> {
+    if (!this.#stopping.signal.aborted) {
+      this.#stopping.abort();
+      const process = this.#process;
+      if (process !== null) {
+        process.send({ type: 'stop' });
+        const killer = setTimeout(() => process.kill(), this.#options.bounds.stopGraceMs);
+        void process.exited.then(() => clearTimeout(killer));
+      }
+    }
+    await this.#life;
+    if (this.#state !== 'failed') this.#setState('stopped');
+  }
+
+  /** False when no process is there to take the link now. */
+  takeLink(link: { url: string; headers: Record<string, string>; head: string }, socket: Socket): boolean {
+    if (this.#process === null || !this.isServing) return false;
+    return this.#process.sendSocket({ type: 'link', ...link }, socket);
+  }
+
+  async #live(): Promise<void> {
+    const { bounds, logger, name } = this.#options;
+    const backoff = new Backoff({ baseMs: bounds.restartBaseMs, maxMs: bounds.restartMaxMs });
+    const { signal } = this.#stopping;
+    let everReady = false;
+    while (!signal.aborted) {
+      this.#setState('starting');
+      const startMs = performance.now();
+      const { problem, wasReady } = await this.#once();
+      if (signal.aborted) return;
+      if (this.#isDraining()) break;
+      this.#statuses.clear();
+      everReady ||= wasReady;
+      if (performance.now() - startMs >= bounds.stableAfterMs && wasReady) backoff.reset();
+      this.#problem = problem;
+      // A handler that says at its first start why it cannot be created says the same the next time.
+      const hopeless = !everReady && problem.code !== 'HOST_EXITED';
+      if (hopeless || backoff.attempt >= bounds.failuresMax) {
+        logger.error({ host: name, code: problem.code, attempts: backoff.attempt + 1 }, problem.message);
+        this.#setState('failed');
+        return;
+      }
+      const delayMs = Math.round(backoff.nextMs());
+      logger.warn({ host: name, code: problem.code, delay_ms: delayMs }, `${problem.message}; it is started again`);
+      this.#restarts += 1;
+      this.#setState('waiting');
+      await sleep(delayMs, undefined, { signal }).catch(() => {});
+    }
+    this.#setState('stopped');
+  }
+
+  #isDraining(): boolean {
+    return this.#state === 'draining';
+  }
+
+  /** One process from fork to exit. */
+  async #once(): Promise<{ problem: OrchestratorError; wasReady: boolean }> {
+    const { entry, environment, logger, bounds, name } = this.#options;
+    this.#started = deferred();
+    this.#pingsUnanswered = 0;
+    // A killed process leaves its socket file, on which the next one could not listen.
+    if (this.#config !== null) await rm(this.#config.socketPath, { force: true });
+    if (this.#stopping.signal.aborted) return { problem: this.#exited('was stopped'), wasReady: false };
+    const process = new HostProcess({ entry, environment, logger, onMessage: (message) => this.#receive(message) });
+    this.#process = process;
+    if (this.#config !== null) process.send({ type: 'configure', config: this.#resumed(this.#config) });
+    let watch: NodeJS.Timeout | undefined;
+    let wasReady = false;
+    let problem: OrchestratorError | null = null;
+    try {
+      const tooLate = () =>
+        new OrchestratorError('HANDLER_TIMEOUT', `${name}: not ready within ${bounds.prepareTimeoutMs} ms`);
+      const exit = process.exited.then((ended) => Promise.reject(this.#exitProblem(ended)));
+      await withTimeout(Promise.race([this.#started.promise, exit]), bounds.prepareTimeoutMs, tooLate);
+      wasReady = true;
+      this.#problem = null;
+      if (!this.#stopping.signal.aborted) this.#becomeReady(process);
+      const killed = new Promise<never>((_, reject) => {
+        watch = setInterval(() => this.#watch(process, reject), bounds.pingPeriodMs);
+      });
+      await Promise.race([exit, killed]);
+    } catch (error) {
+      problem = error as OrchestratorError;
+      if (!this.#stopping.signal.aborted) process.kill();
+    } finally {
+      clearInterval(watch);
+    }
+    await process.exited;
+    this.#process = null;
+    return { problem: problem ?? this.#exited('ended'), wasReady };
+  }
+
+  #becomeReady(process: HostProcess): void {
+    this.#setState('ready');
+    this.#ping(process);
+    if (this.#wantsRun) this.run();
+  }
+
+  #ping(process: HostProcess): void {
+    this.#pingsUnanswered += 1;
+    this.#pingId += 1;
+    process.send({ type: 'ping', id: this.#pingId });
+  }
+
+  #watch(process: HostProcess, reject: (error: OrchestratorError) => void): void {
+    const { bounds, memMbMax, name } = this.#options;
+    if (this.#pingsUnanswered >= bounds.pingsMissedMax) {
+      const silentMs = this.#pingsUnanswered * bounds.pingPeriodMs;
+      reject(new OrchestratorError('HOST_EXITED', `${name}: no answer to pings for ${silentMs} ms, killed`));
+      return;
+    }
+    this.#ping(process);
+    if (process.pid === null) return;
+    void processMemoryMb(process.pid).then((memMb) => {
+      if (memMb === null || memMb <= memMbMax) return;
+      reject(
+        new OrchestratorError(
+          'HOST_EXITED',
+          `${name}: ${Math.round(memMb)} MiB resident, over the limit of ${memMbMax} MiB, killed`,
+          { mem_mb: Math.round(memMb), mem_mb_max: memMbMax },
+        ),
+      );
+    });
+  }
+
+  #receive(message: FromHost): void {
+    switch (message.type) {
+      case 'ready':
+        this.#started?.resolve();
+        return;
+      case 'failed':
+        this.#started?.reject(this.#failure(message.handler_id, message.problem));
+        return;
+      case 'progress':
+        this.#progress.set(message.handler_id, message.message);
+        this.#options.logger.info({ host: this.#options.name, handler_id: message.handler_id }, message.message);
+        return;
+      case 'drained':
+        this.#drained?.resolve();
+        return;
+      case 'pong':
+        this.#pingsUnanswered = 0;
+        for (const status of message.handlers) {
+          this.#statuses.set(status.handler_id, status);
+          this.#settle(status.handler_id, status.settled);
+        }
+        return;
+      case 'report':
+        this.#options.onReport(message);
+    }
+  }
+
+  #resumed(config: HostConfig): HostConfig {
+    const handlers = config.handlers.map((one) => ({ ...one, resume_after: this.settled(one.handler_id) }));
+    return { ...config, handlers };
+  }
+
+  #settle(handler_id: number, sequence: number): void {
+    this.#settled.set(handler_id, Math.max(this.settled(handler_id), sequence));
+  }
+
+  #failure(handler_id: number, problem: Problem): OrchestratorError {
+    const error = OrchestratorError.fromProblem(
+      problem,
+      'HANDLER_FAILED',
+      `handler ${handler_id} could not be created`,
+    );
+    return new OrchestratorError(error.code, error.message, { ...error.context, handler_id });
+  }
+
+  #exitProblem({ code, signal, lastLine }: HostExit): OrchestratorError {
+    const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
+    return this.#exited(`ended ${how}${lastLine === '' ? '' : `: ${lastLine.slice(0, 500)}`}`);
+  }
+
+  #exited(what: string): OrchestratorError {
+    return new OrchestratorError('HOST_EXITED', `${this.#options.name}: the handler host ${what}`);
+  }
+
+  #setState(state: HostState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    const watchers = [...this.#watchers];
+    this.#watchers.clear();
+    for (const resolve of watchers) resolve();
+  }
+}

@@ -1,0 +1,3 @@
+/** What other parts may use of the node agent. */
+export { createNodeAgent, type NodeAgent } from './node-agent.js';
+export { type CollectorOptions, HOST_ENVIRONMENT, type HostBounds, type NodeAgentOptions } from './options.js';

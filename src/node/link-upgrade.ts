@@ -1,0 +1,94 @@
+/**
+ * Upgrade requests for links: checked here, then the raw connection goes to the handler host that has the source's
+ * output. Not a byte of a packet passes through the agent. A refusal is an HTTP answer on the connection.
+ * Surprising: the hand-over must happen in the same turn of the event loop as the upgrade, before anything is read.
+ */
+import type { IncomingMessage } from 'node:http';
+import { STATUS_CODES } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import { sameSecret } from '../http-server/access.js';
+import { PROBLEM_CONTENT_TYPE, RETRY_AFTER_S } from '../http-server/problems.js';
+import type { Logger } from '../std/logger.js';
+import type { SessionManager } from './session-manager.js';
+
+/** handler-kit/host-protocol.ts linkPath() */
+const LINK_PATH =
+  /^\/v1\/sessions\/(\d{1,15})\/handlers\/(\d{1,15})\/outputs\/\d{1,3}\/links\/\d{1,15}\.\d{1,3}(?:\?|$)/;
+const LINK_UPGRADE = 'orchestrator-link/1';
+
+export interface LinkUpgradeOptions {
+  readonly sessions: SessionManager;
+  readonly token: string | null;
+  readonly logger: Logger;
+}
+
+export function linkUpgrades({ sessions, token, logger }: LinkUpgradeOptions) {
+  return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    socket.on('error', () => socket.destroy());
+    try {
+      checkBearer(request, token);
+      const { session_id, handler_id } = linkOf(request);
+      const { supervisor } = sessions.servingHost(session_id, handler_id);
+      if (!(socket instanceof Socket)) {
+        throw new OrchestratorError('LINK_PROTOCOL', 'a link needs a plain TCP connection');
+      }
+      const message = { url: request.url ?? '', headers: flatHeaders(request), head: head.toString('base64') };
+      socket.setTimeout(0);
+      socket.setNoDelay(true);
+      if (supervisor.takeLink(message, socket)) return;
+      throw new OrchestratorError('LINK_BUSY', `the host of handler ${handler_id} is starting again`);
+    } catch (thrown) {
+      const error = toOrchestratorError(thrown);
+      logger.debug({ code: error.code, url: request.url }, error.message);
+      refuse(socket, error);
+    }
+  };
+}
+
+function checkBearer({ headers, url }: IncomingMessage, token: string | null): void {
+  if (token === null) return;
+  const given = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+  if (given === undefined) {
+    throw new OrchestratorError('TOKEN_MISSING', `GET ${url} needs authorization: Bearer TOKEN`);
+  }
+  if (!sameSecret(given, token)) {
+    throw new OrchestratorError('TOKEN_INVALID', 'the bearer token is not the configured one');
+  }
+}
+
+function linkOf({ method, url = '', headers }: IncomingMessage): { session_id: number; handler_id: number } {
+  const match = LINK_PATH.exec(url);
+  if (match === null || method !== 'GET') {
+    throw new OrchestratorError('ROUTE_NOT_FOUND', `${method} ${url} is no link of this API`);
+  }
+  if (headers.upgrade?.toLowerCase() !== LINK_UPGRADE) {
+    throw new OrchestratorError('LINK_PROTOCOL', `upgrade: ${headers.upgrade} is not spoken here; ${LINK_UPGRADE} is`);
+  }
+  return { session_id: Number(match[1]), handler_id: Number(match[2]) };
+}
+
+/** The bearer token stays here: hosts need not see it. */
+function flatHeaders({ headers }: IncomingMessage): Record<string, string> {
+  const pairs = Object.entries(headers).filter(([name]) => name !== 'authorization');
+  return Object.fromEntries(
+    pairs.map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : (value ?? '')]),
+  );
+}
+
+function refuse(socket: Duplex, error: OrchestratorError): void {
+  const body = JSON.stringify(error.toProblem());
+  const more = [
+    ...(error.status === 503 ? [`retry-after: ${RETRY_AFTER_S}`] : []),
+    ...(error.code === 'TOKEN_MISSING' || error.code === 'TOKEN_INVALID' ? ['www-authenticate: Bearer'] : []),
+  ];
+  const head = [
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? 'Error'}`,
+    `content-type: ${PROBLEM_CONTENT_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...more,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}

@@ -1,0 +1,142 @@
+/**
+ * The HTTP API of a node agent: facts and sessions for the coordinator, the reference's `POST /`, and, passed on to the
+ * handler hosts, links, posted packets and pages.
+ */
+import type {} from '@fastify/swagger'; // route schemas may carry a summary
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import Type from 'typebox';
+import { NodeSessionSchema } from '../contracts/blueprint.js';
+import { OrchestratorError } from '../contracts/errors.js';
+import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';
+import { HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
+import { acceptAnyJson } from '../http-server/bodies.js';
+import { createHttpServer, type HttpServer } from '../http-server/http-server.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+import type { FactsSource } from './facts.js';
+import { proxyToHost } from './host-proxy.js';
+import { linkUpgrades } from './link-upgrade.js';
+import { type ReferenceActionsOptions, referenceAction } from './reference-actions.js';
+import type { SessionManager } from './session-manager.js';
+
+export interface ListenerOptions extends ReferenceActionsOptions {
+  readonly facts: FactsSource;
+  readonly sessions: SessionManager;
+  readonly token: string | null;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const Id = Type.Integer({ minimum: 0 });
+const SessionPath = Type.Object({ session_id: Id });
+const InputPath = Type.Object({ session_id: Id, handler_id: Id, input: Id });
+const PagePath = Type.Object({ session_id: Id, handler_id: Id });
+
+export function createListener(options: ListenerOptions): HttpServer {
+  const { sessions, facts, token, clock, logger } = options;
+  const app = createHttpServer({ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger });
+  app.server.on('upgrade', linkUpgrades({ sessions, token, logger }));
+
+  app.get('/v1/health', { schema: { summary: 'Whether the agent serves requests' } }, async () => ({ status: 'ok' }));
+
+  app.get(
+    '/v1/node',
+    {
+      schema: {
+        summary: 'Heartbeat: facts of the machine and the sessions of the coordinator',
+        response: { 200: HeartbeatSchema },
+      },
+    },
+    async () => ({
+      facts: await facts.read(sessions.nodeId),
+      timestamp: clock.now(),
+      epoch: sessions.epoch,
+      sessions: sessions.observe('coordinator'),
+    }),
+  );
+
+  app.get(
+    '/v1/sessions',
+    { schema: { summary: 'Every session of this node', response: { 200: Type.Array(ObservedSessionSchema) } } },
+    async () => sessions.observe(),
+  );
+
+  app.put(
+    '/v1/sessions/:session_id',
+    {
+      schema: {
+        summary: 'What is wanted of a session on this node; idempotent. Goes on after the answer: poll /v1/node',
+        params: SessionPath,
+        body: NodeSessionSchema,
+        response: { 202: ObservedSessionSchema },
+      },
+    },
+    async (request, reply) => {
+      const { session_id } = request.params;
+      if (request.body.session_id !== session_id) {
+        const message = `session_id ${request.body.session_id} in the body is not the ${session_id} of the address`;
+        throw new OrchestratorError('REQUEST_INVALID', message);
+      }
+      return reply.code(202).send(sessions.put(request.body));
+    },
+  );
+
+  app.delete(
+    '/v1/sessions/:session_id',
+    {
+      schema: {
+        summary: 'Drains, ends and forgets a session. Goes on after the answer',
+        params: SessionPath,
+        querystring: Type.Object({ epoch: Id }),
+        response: { 202: ObservedSessionSchema },
+      },
+    },
+    async (request, reply) => reply.code(202).send(sessions.remove(request.params.session_id, request.query.epoch)),
+  );
+
+  app.register(async (scope) => {
+    acceptAnyJson(scope as unknown as HttpServer, { bodyBytesMax: CONTROL_BODY_BYTES_MAX });
+    scope.post(
+      '/',
+      { config: { answers: 'reference' }, schema: { summary: "The reference's init, start, stop and delete" } },
+      (request) => referenceAction(request.body, options),
+    );
+  });
+
+  app.register(async (scope) => handlerRoutes(scope as unknown as HttpServer, sessions));
+  return app;
+}
+
+/** Bodies of any type and length pass through unread. */
+function handlerRoutes(scope: HttpServer, sessions: SessionManager): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
+
+  const pass = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    path: { session_id: number; handler_id: number },
+  ) => {
+    const { socketPath } = sessions.servingHost(path.session_id, path.handler_id);
+    const what = `handler ${path.handler_id} of session ${path.session_id}`;
+    await proxyToHost(request, reply, { socketPath, what });
+    return reply;
+  };
+
+  scope.post(
+    '/v1/sessions/:session_id/handlers/:handler_id/inputs/:input',
+    {
+      schema: {
+        summary: 'One packet for an input that has no link: `curl --data-binary @face.jpg`',
+        params: InputPath,
+      },
+    },
+    (request, reply) => pass(request, reply, request.params),
+  );
+
+  scope.get(
+    '/v1/sessions/:session_id/handlers/:handler_id/pages/*',
+    { schema: { summary: 'What a handler shows of itself, for example its newest frame', params: PagePath } },
+    (request, reply) => pass(request, reply, request.params),
+  );
+}

@@ -1,0 +1,130 @@
+/**
+ * The node agent: one listening port, the sessions of this node in their handler hosts, and the reporter. Frames do not
+ * pass through it. Invariant: when close() has resolved, no subprocess, socket file or timer of it is left.
+ */
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createCollectorClient } from '../client/collector-client.js';
+import { OrchestratorError } from '../contracts/errors.js';
+import { type ListenAddress, listen } from '../http-server/http-server.js';
+import { findFacts } from './facts.js';
+import { GpuSampler } from './gpu.js';
+import type { HostReport } from './host-supervisor.js';
+import { createListener } from './listener.js';
+import { DEFAULT_HOST_BOUNDS, HOST_MEM_MB_MAX, type NodeAgentOptions } from './options.js';
+import { Reporter } from './reporter.js';
+import { SessionManager } from './session-manager.js';
+import type { SampledHost } from './usage-sampler.js';
+
+export interface NodeAgent {
+  readonly address: ListenAddress;
+  /** Ends every session and every subprocess, and sends the last report. */
+  close(): Promise<void>;
+}
+
+/** sun_path of a Unix socket: 108 bytes on Linux, 104 on macOS, the final zero included. */
+const SOCKET_PATH_BYTES_MAX = 103;
+
+/** Throws TOKEN_REQUIRED, ADDRESS_IN_USE or CONFIG_INVALID, and then leaves nothing behind. */
+export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAgent> {
+  const facts = await findFacts({
+    ...options,
+    memMb: options.memMb ?? null,
+    speed: options.speed ?? 1,
+    measureSpeed: options.measureSpeed,
+  });
+  const outputsDir = join(resolve(options.dataDir), 'outputs');
+  await mkdir(outputsDir, { recursive: true });
+  const socketDir = await makeSocketDir();
+  let sockets = 0;
+  let reporter: Reporter | null = null;
+  const sessions = new SessionManager({
+    nodeId: options.nodeId,
+    logger: options.logger,
+    context: {
+      types: options.types,
+      hostEntry: options.hostEntry,
+      hostEnvironment: options.hostEnvironment ?? {},
+      hostMemMbMax: options.hostMemMbMax ?? HOST_MEM_MB_MAX,
+      bounds: { ...DEFAULT_HOST_BOUNDS, ...options.bounds },
+      threads: options.threads,
+      speed: options.speed ?? 1,
+      cacheDir: resolve(options.cacheDir),
+      outputsDir,
+      allow: options.allow,
+      token: options.token,
+      logger: options.logger,
+      newSocketPath: () => {
+        sockets += 1;
+        return join(socketDir, `${sockets}.sock`);
+      },
+      onReport: ({ packet_info, profile, link_info, lost_rows }: HostReport) =>
+        reporter?.add({ packet_info, profile, link_info }, lost_rows),
+    },
+  });
+  const { types, token, clock, logger } = options;
+  const app = createListener({ facts, sessions, types, outputsDir, token, clock, logger });
+  const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
+  let closed: Promise<void> | null = null;
+  const close = async () => {
+    await sessions.close();
+    gpu?.close();
+    await reporter?.close();
+    app.server.closeAllConnections();
+    await app.close();
+    await rm(socketDir, { recursive: true, force: true });
+  };
+  try {
+    reporter = newReporter(options, gpu, sessions);
+    const address = await listen(app, options);
+    return {
+      address,
+      close: () => {
+        closed ??= close();
+        return closed;
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Short and readable by this user only: a longer data directory would not fit the address of a socket. */
+async function makeSocketDir(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'vo-'));
+  await chmod(directory, 0o700);
+  const longest = join(directory, '999999.sock');
+  if (Buffer.byteLength(longest) <= SOCKET_PATH_BYTES_MAX) return directory;
+  await rm(directory, { recursive: true, force: true });
+  throw new OrchestratorError(
+    'CONFIG_INVALID',
+    `TMPDIR = ${tmpdir()} is too long: ${longest} has ${Buffer.byteLength(longest)} bytes, a socket's address at most ${SOCKET_PATH_BYTES_MAX}`,
+  );
+}
+
+function newGpuSampler({ collector, logger }: NodeAgentOptions): GpuSampler {
+  return new GpuSampler({ periodS: collector?.collectPeriodS ?? 1, logger });
+}
+
+function newReporter(options: NodeAgentOptions, gpu: GpuSampler | null, sessions: SessionManager): Reporter | null {
+  const { collector, token, clock, logger } = options;
+  if (collector === null) return null;
+  return new Reporter({
+    collector: createCollectorClient({ url: collector.url, token }),
+    collectPeriodS: collector.collectPeriodS,
+    sendPeriodS: collector.sendPeriodS,
+    ...{ gpu, clock, logger },
+    nodeId: () => sessions.nodeId,
+    hosts: () => sampledHosts(sessions),
+  });
+}
+
+function sampledHosts(sessions: SessionManager): SampledHost[] {
+  return sessions.hosts().flatMap(({ session_id, handlers, supervisor }) => {
+    if (supervisor.pid === null) return [];
+    const busyMs = new Map([...handlers.keys()].map((id) => [id, supervisor.status(id)?.busy_ms ?? 0]));
+    return [{ session_id, pid: supervisor.pid, busyMs }];
+  });
+}

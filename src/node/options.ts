@@ -1,0 +1,104 @@
+/** What a node agent is given, and its bounds with the reason for each. Read once; nothing here changes later. */
+import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
+import { PREPARE_TIMEOUT_MS } from '../contracts/limits.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+
+export interface CollectorOptions {
+  /** `http://host:port` of the collector. */
+  readonly url: string;
+  /** Between two samples of the machine and its handlers, s. */
+  readonly collectPeriodS: number;
+  /** Between two reports, s. */
+  readonly sendPeriodS: number;
+}
+
+export interface NodeAgentOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Null: told by the coordinator with the first session. */
+  readonly nodeId: number | null;
+  readonly nodeName: string;
+  /** Of the program, told in the facts. */
+  readonly version: string;
+  readonly labels: readonly string[];
+  /** Bearer token that requests must carry, and that this node's requests to other nodes and the collector carry. */
+  readonly token: string | null;
+  /** True: listening off loopback without a token is what the operator wants. */
+  readonly insecure: boolean;
+  readonly types: HandlerTypeRegistry;
+  /** The built entry file of a handler host; it is forked. */
+  readonly hostEntry: string;
+  /** Environment of handler hosts, nothing else reaches them. Main picks HOST_ENVIRONMENT from its own. */
+  readonly hostEnvironment?: Readonly<Record<string, string>>;
+  /** Outputs of sinks are under `outputs/SESSION_ID/`. */
+  readonly dataDir: string;
+  readonly cacheDir: string;
+  /** Directories in which parameters may name files. */
+  readonly allow: readonly string[];
+  /** Cores that this agent promises; null: all of the machine. */
+  readonly cpuCores: number | null;
+  /** Memory that this agent promises, MiB; null: all of the machine. */
+  readonly memMb?: number | null;
+  /** Emulated speed of one core, (0, 1]; 1 = as it is. */
+  readonly speed?: number;
+  /** Threads of one inference. */
+  readonly threads: number;
+  /** Resident memory of one handler host, MiB; above it the host is killed and started again. */
+  readonly hostMemMbMax?: number;
+  /** Null: nothing is reported. */
+  readonly collector: CollectorOptions | null;
+  readonly bounds?: Partial<HostBounds>;
+  /** Speed of one core of this machine; measured when absent. */
+  readonly measureSpeed?: () => number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Names of environment variables that a handler host may see: where libraries and GPUs are, language, time zone. */
+export const HOST_ENVIRONMENT = [
+  ...['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'],
+  ...['LD_LIBRARY_PATH', 'CUDA_VISIBLE_DEVICES', 'NVIDIA_VISIBLE_DEVICES'],
+] as const;
+
+export interface HostBounds {
+  /** From fork until every handler has loaded its model, ms. */
+  readonly prepareTimeoutMs: number;
+  readonly pingPeriodMs: number;
+  /**
+   * Unanswered pings after which a host counts as hung. With 500 ms: 5 s, longer than the longest synchronous inference
+   * (a CNN detector on a large picture took 2 s). Pings are counted and not time, so that a stall of the agent itself
+   * kills nobody.
+   */
+  readonly pingsMissedMax: number;
+  /** For what is in flight when a handler is stopped, ms: the neighbours may be gone. */
+  readonly drainTimeoutMs: number;
+  /** From a soft stop to SIGKILL, ms. */
+  readonly stopGraceMs: number;
+  /** First and longest wait before a host is started again, ms. */
+  readonly restartBaseMs: number;
+  readonly restartMaxMs: number;
+  /** Exits in a row after which a host is not started again: with the backoff above about 8 s of trying. */
+  readonly failuresMax: number;
+  /** A host that ran this long before it ended starts the count anew, ms. */
+  readonly stableAfterMs: number;
+}
+
+export const DEFAULT_HOST_BOUNDS: HostBounds = {
+  prepareTimeoutMs: PREPARE_TIMEOUT_MS,
+  pingPeriodMs: 500,
+  pingsMissedMax: 10,
+  drainTimeoutMs: 5_000,
+  stopGraceMs: 3_000,
+  restartBaseMs: 250,
+  restartMaxMs: 10_000,
+  failuresMax: 5,
+  stableAfterMs: 30_000,
+};
+
+/** A model handler with its runtime takes 150 to 900 MiB; four times that is a leak. */
+export const HOST_MEM_MB_MAX = 4_096;
+
+/** Sessions on one node: each has at least one subprocess; beyond this the machine is gone anyway. */
+export const NODE_SESSIONS_MAX = 256;

@@ -1,0 +1,132 @@
+/**
+ * Rows on their way to the collector, in memory: gathered until they are sealed into reports, and kept (compressed, about
+ * a tenth) until the collector has taken them. Invariant: at most `rowsMax` rows; beyond it the oldest go, counted.
+ * A sealed report never changes: sent again it has the same report_id, and the collector stores it once.
+ */
+import { randomUUID } from 'node:crypto';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import type { Report } from '../contracts/report.js';
+
+const KINDS = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info'] as const;
+type Kind = (typeof KINDS)[number];
+export type Rows = { readonly [K in Kind]?: readonly NonNullable<Report[K]>[number][] };
+
+/** Two hours of one session's 4 handlers at 30 fps with 2 events a packet; compressed about 15 MiB. */
+export const SPOOL_ROWS_MAX = 1_000_000;
+/** Rows of one report: with the longest profile keys 10 MB, below REPORT_BODY_BYTES_MAX. */
+export const REPORT_ROWS = 20_000;
+/** Fast rather than small: reports share a core with handlers. */
+const GZIP_LEVEL = 1;
+
+export interface SealedReport {
+  readonly report_id: string;
+  readonly rows: number;
+  readonly bytes: Buffer;
+}
+
+const compress = promisify(gzip);
+
+export class ReportSpool {
+  readonly #rowsMax: number;
+  readonly #sealed: SealedReport[] = [];
+  #open = new Map<Kind, unknown[]>();
+  #openRows = 0;
+  #sealedRows = 0;
+  #lostRows = 0;
+
+  constructor({ rowsMax = SPOOL_ROWS_MAX }: { readonly rowsMax?: number } = {}) {
+    this.#rowsMax = rowsMax;
+  }
+
+  /** Rows that had to go since this was last asked. */
+  takeLostRows(): number {
+    const lost = this.#lostRows;
+    this.#lostRows = 0;
+    return lost;
+  }
+
+  get rows(): number {
+    return this.#openRows + this.#sealedRows;
+  }
+
+  add(rows: Rows, lostRows = 0): void {
+    this.#lostRows += lostRows;
+    for (const kind of KINDS) {
+      const given = rows[kind] ?? [];
+      if (given.length === 0) continue;
+      let list = this.#open.get(kind);
+      if (list === undefined) {
+        list = [];
+        this.#open.set(kind, list);
+      }
+      for (const row of given) list.push(row);
+      this.#openRows += given.length;
+    }
+    this.#makeRoom();
+  }
+
+  /** Makes reports of the gathered rows. */
+  async seal(node_id: number | null): Promise<void> {
+    const open = this.#open;
+    this.#open = new Map();
+    this.#openRows = 0;
+    for (const [report, rows] of parts(open)) {
+      this.#sealedRows += rows;
+      const report_id = randomUUID();
+      const body = JSON.stringify({ ...(node_id === null ? {} : { node_id }), report_id, ...report });
+      const bytes = await compress(body, { level: GZIP_LEVEL });
+      this.#sealed.push({ report_id, rows, bytes });
+    }
+    this.#makeRoom();
+  }
+
+  /** The oldest sealed report. */
+  peek(): SealedReport | undefined {
+    return this.#sealed[0];
+  }
+
+  /** It was taken, or refused for good. */
+  remove(report: SealedReport): void {
+    const index = this.#sealed.indexOf(report);
+    if (index < 0) return;
+    this.#sealed.splice(index, 1);
+    this.#sealedRows -= report.rows;
+  }
+
+  #makeRoom(): void {
+    while (this.rows > this.#rowsMax) {
+      const oldest = this.#sealed[0];
+      if (oldest !== undefined) {
+        this.remove(oldest);
+        this.#lostRows += oldest.rows;
+        continue;
+      }
+      const longest = [...this.#open.values()].sort((a, b) => b.length - a.length)[0];
+      if (longest === undefined) return;
+      const excess = Math.min(longest.length, this.rows - this.#rowsMax);
+      longest.splice(0, excess);
+      this.#openRows -= excess;
+      this.#lostRows += excess;
+    }
+  }
+}
+
+/** At most REPORT_ROWS rows each. */
+function* parts(open: ReadonlyMap<Kind, unknown[]>): Generator<[report: Record<string, unknown[]>, rows: number]> {
+  let report: Record<string, unknown[]> = {};
+  let rows = 0;
+  for (const [kind, list] of open) {
+    for (let from = 0; from < list.length; ) {
+      const take = list.slice(from, from + REPORT_ROWS - rows);
+      report[kind] = take;
+      rows += take.length;
+      from += take.length;
+      if (rows < REPORT_ROWS) continue;
+      yield [report, rows];
+      report = {};
+      rows = 0;
+    }
+  }
+  if (rows > 0) yield [report, rows];
+}

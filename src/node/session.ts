@@ -1,0 +1,280 @@
+/**
+ * One session on this node: drives its handler hosts to what is wanted, again after each change.
+ *
+ *     preparing --all hosts ready--> ready --desired running--> running --desired stopped--> draining --> stopped
+ *         |                            \________ a host cannot be kept alive _______/
+ *         +--a host cannot be started--> failed <--+
+ *
+ * preparing  hosts start and load their models, or a changed plan is being applied
+ * ready      every handler is ready, sources are silent
+ * running    frames may flow
+ * draining   sources are silent, what is in flight is processed
+ * stopped    no host is left; the checkpoints of its sources are kept, so that it may run again
+ * failed     a handler could not be created, or its host keeps ending; `problem` says why
+ *
+ * Invariant: at most one change is applied at a time; a newer one ends the wait of the older and is applied next.
+ * A changed plan is made before it is broken: new hosts load their models while the old ones run on; then links are
+ * switched; then the old ones drain. Only a source is stopped before its successor starts, because two would emit.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NodeSession, ResolvedBlueprint } from '../contracts/blueprint.js';
+import { type OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
+import type { HandlerState, ObservedHandler, ObservedSession } from '../contracts/node.js';
+import type { HostConfig } from '../handler-kit/host-protocol.js';
+import { type Deferred, deferred } from '../std/deferred.js';
+import type { Logger } from '../std/logger.js';
+import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
+import type { HostBounds } from './options.js';
+import { canonical, type HostGroup, hostHandlers, hostLinks, planHosts, resolveShare } from './session-plan.js';
+
+/** What every session of an agent shares. */
+export interface SessionContext {
+  readonly types: HandlerTypeRegistry;
+  readonly hostEntry: string;
+  readonly hostEnvironment: Readonly<Record<string, string>>;
+  readonly hostMemMbMax: number;
+  readonly bounds: HostBounds;
+  readonly threads: number;
+  readonly speed: number;
+  readonly cacheDir: string;
+  readonly outputsDir: string;
+  readonly allow: readonly string[];
+  readonly token: string | null;
+  readonly logger: Logger;
+  /** A path that no other host of this agent has. */
+  newSocketPath(): string;
+  onReport(report: HostReport): void;
+}
+
+export interface Host extends HostGroup {
+  readonly session_id: number;
+  /** Where it listens for links of its neighbours, posted packets and pages. */
+  readonly socketPath: string;
+  readonly supervisor: HostSupervisor;
+}
+
+const HANDLER_STATE: Record<HostState, HandlerState> = {
+  starting: 'preparing',
+  waiting: 'preparing',
+  ready: 'ready',
+  running: 'running',
+  draining: 'draining',
+  failed: 'failed',
+  stopped: 'stopped',
+};
+
+/** The state of a session is the worst of its handlers', first in this order. */
+const WORST_FIRST: readonly HandlerState[] = ['failed', 'preparing', 'draining', 'ready', 'running', 'stopped'];
+
+export class Session {
+  readonly #context: SessionContext;
+  readonly #settled = new Map<number, number>();
+  /** Oldest first; a handler that is being replaced is in two of them. */
+  #hosts: Host[] = [];
+  #target: NodeSession;
+  #resolved: ResolvedBlueprint;
+  #applied: NodeSession | null = null;
+  #problem: OrchestratorError | null = null;
+  #changed: Deferred<void> = deferred();
+  #loop: Promise<void> | null = null;
+
+  /** Throws when the share cannot be run here at all (types, parameters, links). */
+  constructor(target: NodeSession, context: SessionContext) {
+    this.#context = context;
+    this.#target = target;
+    this.#resolved = resolveShare(target, context.types);
+    this.#kick();
+  }
+
+  get session_id(): number {
+    return this.#target.session_id;
+  }
+  get target(): NodeSession {
+    return this.#target;
+  }
+  get warnings(): readonly string[] {
+    return this.#resolved.warnings;
+  }
+  get hosts(): readonly Host[] {
+    return this.#hosts;
+  }
+
+  /** Makes `target` what is wanted. Returns at once; the same again changes nothing. */
+  apply(target: NodeSession): void {
+    const resolved = resolveShare(target, this.#context.types);
+    if (canonical({ ...target, epoch: 0 }) === canonical({ ...this.#target, epoch: 0 })) {
+      // Only the coordinator is a newer one.
+      const wasApplied = this.#applied === this.#target;
+      this.#target = target;
+      if (wasApplied) this.#applied = target;
+      return;
+    }
+    this.#target = target;
+    this.#resolved = resolved;
+    this.#changed.resolve();
+    this.#kick();
+  }
+
+  /** Resolves when nothing is left to do for what is wanted now; throws why it could not be done. */
+  async settle(): Promise<void> {
+    await this.#loop;
+    if (this.#problem !== null) throw this.#problem;
+  }
+
+  /** Stops every host without waiting for packets in flight. Nothing may be applied afterwards. */
+  async close(): Promise<void> {
+    this.apply({ ...this.#target, desired: 'stopped', handlers: [], links: [] });
+    await Promise.all(this.#hosts.map((host) => host.supervisor.stop()));
+    await this.#loop;
+  }
+
+  /**
+   * The host that a link or a posted packet for this handler goes to; undefined when the handler is not here. While it
+   * is being replaced, the old one serves until the new one is ready.
+   */
+  hostOf(handler_id: number): Host | undefined {
+    const hosts = this.#hosts.filter((host) => host.handlers.has(handler_id));
+    return hosts.findLast(({ supervisor }) => supervisor.isServing) ?? hosts.at(-1);
+  }
+
+  observe(): ObservedSession {
+    const handlers = this.#target.handlers.map((handler) => this.#observeHandler(handler.handler_id));
+    const { session_id, epoch, generation, desired } = this.#target;
+    return { session_id, epoch, generation, desired, state: this.#state(handlers), handlers };
+  }
+
+  #state(handlers: readonly ObservedHandler[]): HandlerState {
+    if (this.#problem !== null) return 'failed';
+    const busy = this.#applied !== this.#target;
+    const { desired } = this.#target;
+    if (desired === 'stopped') return busy ? 'draining' : 'stopped';
+    const worst = WORST_FIRST.find((state) => handlers.some((handler) => handler.state === state));
+    if (busy && worst !== 'failed') return 'preparing';
+    return worst ?? desired;
+  }
+
+  #observeHandler(handler_id: number): ObservedHandler {
+    const { handler, type } = this.#resolved.handlers.get(handler_id)!;
+    const base = { handler_id, handler_name: handler.handler_name, handler_type: type.handler_type_id };
+    const host = this.#hosts.findLast((one) => one.handlers.has(handler_id));
+    if (host === undefined) {
+      const failed = this.#problem !== null && this.#target.desired !== 'stopped';
+      const state = failed ? 'failed' : this.#target.desired === 'stopped' ? 'stopped' : 'preparing';
+      return { ...base, state, pid: null, restarts: 0, links: [] };
+    }
+    const { supervisor } = host;
+    const status = supervisor.status(handler_id);
+    const ownState = HANDLER_STATE[supervisor.state];
+    const problem = supervisor.problem?.message;
+    return {
+      ...base,
+      state: status?.state === 'failed' && ownState !== 'stopped' ? 'failed' : ownState,
+      pid: supervisor.pid,
+      restarts: supervisor.restarts,
+      ...(problem === undefined ? {} : { error: problem }),
+      ...(status === undefined ? {} : { stats: status.stats }),
+      links: [...(status?.links ?? [])],
+    };
+  }
+
+  #kick(): void {
+    this.#loop ??= this.#reconcile().finally(() => {
+      this.#loop = null;
+    });
+  }
+
+  async #reconcile(): Promise<void> {
+    // What is wanted may change while it is applied: the newest counts.
+    while (this.#applied !== this.#target) {
+      const target = this.#target;
+      this.#changed = deferred();
+      this.#problem = null;
+      let problem: OrchestratorError | null = null;
+      try {
+        await this.#make(target, this.#resolved);
+      } catch (error) {
+        problem = toOrchestratorError(error);
+      }
+      if (target !== this.#target) continue;
+      this.#problem = problem;
+      this.#applied = target;
+      if (problem !== null) {
+        this.#context.logger.error({ session_id: target.session_id, code: problem.code }, problem.message);
+      }
+    }
+  }
+
+  async #make(target: NodeSession, resolved: ResolvedBlueprint): Promise<void> {
+    if (target.desired === 'stopped') return this.#retire(this.#hosts);
+    await mkdir(this.#outputDir(target), { recursive: true });
+    const usable = this.#hosts.filter(
+      ({ supervisor }) => !['failed', 'stopped', 'draining'].includes(supervisor.state),
+    );
+    const plan = planHosts(target, resolved, usable);
+    const ends = this.#hosts.filter((host) => !plan.keep.includes(host));
+    const startIds = new Set(plan.start.flatMap((group) => [...group.handlers.keys()]));
+    const firstEnds = ends.filter((host) => host.hasSource && [...host.handlers.keys()].some((id) => startIds.has(id)));
+    await this.#retire(firstEnds);
+    const started = plan.start.map((group) => this.#newHost(group));
+    const wanted = [...plan.keep, ...started];
+    this.#hosts.push(...started);
+    for (const host of started) this.#configure(host, target, resolved, wanted);
+    const superseded = this.#changed.promise;
+    await Promise.race([superseded, Promise.all(wanted.map((host) => host.supervisor.whenReady()))]);
+    if (target !== this.#target) return;
+    for (const host of plan.keep) this.#configure(host, target, resolved, wanted);
+    if (target.desired === 'running') for (const host of wanted) host.supervisor.run();
+    await this.#retire(ends.filter((host) => !firstEnds.includes(host)));
+  }
+
+  /** Sources first, so that what they emitted can pass through the others; then all the rest; then the processes end. */
+  async #retire(hosts: readonly Host[]): Promise<void> {
+    const drain = (some: readonly Host[]) => Promise.all(some.map((host) => host.supervisor.drain()));
+    await drain(hosts.filter((host) => host.hasSource));
+    await drain(hosts.filter((host) => !host.hasSource));
+    await Promise.all(hosts.map((host) => host.supervisor.stop()));
+    for (const { handlers, supervisor } of hosts) {
+      for (const id of handlers.keys()) this.#settled.set(id, supervisor.settled(id));
+    }
+    this.#hosts = this.#hosts.filter((host) => !hosts.includes(host));
+  }
+
+  #newHost(group: HostGroup): Host {
+    const { hostEntry, hostEnvironment, hostMemMbMax, bounds, logger, onReport } = this.#context;
+    const supervisor = new HostSupervisor({
+      name: `session ${this.session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
+      entry: hostEntry,
+      environment: hostEnvironment,
+      memMbMax: hostMemMbMax,
+      bounds,
+      logger,
+      onReport,
+    });
+    return { ...group, session_id: this.session_id, socketPath: this.#context.newSocketPath(), supervisor };
+  }
+
+  /** Tells `host` what is wanted of it; the first time this starts it. `hosts`: those that are to run together. */
+  #configure(host: Host, target: NodeSession, resolved: ResolvedBlueprint, hosts: readonly Host[]): void {
+    const { threads, speed, cacheDir, allow, token } = this.#context;
+    const socketOf = (id: number) => hosts.find((one) => one.handlers.has(id))?.socketPath;
+    const config: HostConfig = {
+      session_id: target.session_id,
+      node_id: target.node_id,
+      generation: target.generation,
+      delivery: target.delivery,
+      latency_ms_max: target.latency_ms_max ?? null,
+      handlers: hostHandlers(host, resolved, (id) => this.#settled.get(id) ?? -1),
+      links: hostLinks(host, target, socketOf),
+      ...{ threads, speed, cacheDir, allow, token },
+      outputDir: this.#outputDir(target),
+      socketPath: host.socketPath,
+    };
+    host.supervisor.configure(config);
+  }
+
+  #outputDir(target: NodeSession): string {
+    return join(this.#context.outputsDir, String(target.session_id));
+  }
+}
