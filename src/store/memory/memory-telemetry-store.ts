@@ -1,7 +1,7 @@
 /** TelemetryStore in one process's memory, bounded by the same retention. It has no SQL. */
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
-import { reportRows, unpackPackets } from '../report-rows.js';
+import { isUsableProfile, reportRows, unpackPackets } from '../report-rows.js';
 import {
   type RecentQuery,
   type SqlResult,
@@ -44,7 +44,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
       if (group === undefined) groups.set(key, [row]);
       else group.push(row);
     }
-    return [...groups.values()].map(weightedMean).sort(byPlace);
+    return [...groups.values()].map(weightedMean).filter(isUsableProfile).sort(byPlace);
   }
 
   async recent(table: TelemetryTable, { since, limit }: RecentQuery): Promise<TelemetryRow[]> {

@@ -1,0 +1,313 @@
+/** What every implementation of the two stores must do; each engine's test file calls these with a way to open one. */
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { NodeFacts } from '../contracts/node.js';
+import type { SessionPlan } from '../contracts/plan.js';
+import { PACKET_EVENTS, type ProfileSample, type Report } from '../contracts/report.js';
+import type { StoredSession } from '../contracts/session.js';
+import {
+  STATE_RETENTION,
+  type StateStore,
+  TELEMETRY_RETENTION,
+  TELEMETRY_TABLES,
+  type TelemetryStore,
+} from './store.js';
+
+const T0 = 1_700_000_000;
+
+export function stateStoreConformance(open: () => Promise<StateStore>): void {
+  describe('StateStore', () => {
+    let store: StateStore;
+    beforeEach(async () => {
+      store = await open();
+    });
+    afterEach(() => store.close());
+
+    it('hands out growing epochs', async () => {
+      expect([await store.nextEpoch(), await store.nextEpoch(), await store.nextEpoch()]).toEqual([1, 2, 3]);
+    });
+
+    it('hands out session ids that no session has or had', async () => {
+      expect(await store.nextSessionId()).toBe(1);
+      await store.saveSession(storedSession(7));
+      await store.deleteSession(7);
+      expect(await store.nextSessionId()).toBe(8);
+      await store.saveSession(storedSession(3));
+      expect(await store.nextSessionId()).toBe(9);
+    });
+
+    it('stores, replaces and deletes a session with its placements', async () => {
+      const session = storedSession(2, { placedOn: [1, 2] });
+      await store.saveSession(session);
+      await store.saveSession(storedSession(1));
+      expect(await store.session(2)).toEqual(session);
+      expect(await store.session(5)).toBeNull();
+      expect((await store.sessions()).map(({ session_id }) => session_id)).toEqual([1, 2]);
+      expect((await store.placements(2)).map(({ node_id }) => node_id)).toEqual([1, 2]);
+
+      const moved = { ...storedSession(2, { placedOn: [3] }), generation: 2, desired: 'stopped' as const };
+      const ended = { ...moved, ended: { at: T0, state: 'failed' as const, reason: 'no camera' } };
+      await store.saveSession(ended);
+      expect(await store.session(2)).toEqual(ended);
+      expect(await store.placements(2)).toEqual([
+        {
+          ...{ session_id: 2, generation: 2, handler_id: 0, handler_name: 'handler0', handler_type: 7 },
+          ...{ node_id: 3, alternative: 'small' },
+        },
+      ]);
+      expect([await store.deleteSession(2), await store.deleteSession(2)]).toEqual([true, false]);
+      expect((await store.placements()).map(({ session_id }) => session_id)).toEqual([1]);
+    });
+
+    it('hands out copies', async () => {
+      const session = storedSession(1);
+      await store.saveSession(session);
+      session.plan.reasons.push('changed later');
+      (await store.session(1))!.desired = 'stopped';
+      expect(await store.session(1)).toMatchObject({ desired: 'running', plan: { reasons: [] } });
+    });
+
+    it('remembers the nodes it has seen', async () => {
+      const facts = { hostname: 'edge', cpu_cores: 4, labels: ['gpu'] } as Partial<NodeFacts> as NodeFacts;
+      await store.saveNodeSeen({ node_id: 2, node_name: 'edge', last_seen: T0, facts: null });
+      await store.saveNodeSeen({ node_id: 1, node_name: 'cloud', last_seen: T0, facts: null });
+      await store.saveNodeSeen({ node_id: 2, node_name: 'edge', last_seen: T0 + 0.5, facts });
+      expect(await store.nodesSeen()).toEqual([
+        { node_id: 1, node_name: 'cloud', last_seen: T0, facts: null },
+        { node_id: 2, node_name: 'edge', last_seen: T0 + 0.5, facts },
+      ]);
+    });
+
+    it('keeps events in order and finds them by time, node and session', async () => {
+      const event = (at: number, place: object) => ({ timestamp: T0 + at, kind: 'k', message: `at ${at}`, ...place });
+      const events = [
+        event(1, { node_id: 1 }),
+        event(2, { session_id: 4 }),
+        event(3, { session_id: 4, handler_id: 0 }),
+      ];
+      await store.appendEvents(events);
+      expect(await store.events()).toEqual(events);
+      expect(await store.events({ limit: 1 })).toEqual([events[2]]);
+      expect(await store.events({ since: T0 + 2 })).toEqual([events[1], events[2]]);
+      expect(await store.events({ session_id: 4, since: T0 + 3 })).toEqual([events[2]]);
+      expect(await store.events({ node_id: 1 })).toEqual([events[0]]);
+    });
+
+    it('deletes ended sessions and events over their bounds, and nothing else', async () => {
+      const ended = (at: number) => ({ at, state: 'stopped' as const, reason: 'stopped' });
+      await store.saveSession({ ...storedSession(1), ended: ended(T0) });
+      await store.saveSession({ ...storedSession(2), ended: ended(T0 + 90) });
+      await store.saveSession(storedSession(3));
+      await store.appendEvents([0, 60, 70, 80].map((at) => ({ timestamp: T0 + at, kind: 'k', message: String(at) })));
+      const retention = { ...STATE_RETENTION, endedSessionsS: 50, eventsS: 50, eventRowsMax: 2 };
+      expect(await store.prune(T0 + 100, retention)).toBe(3);
+      expect((await store.sessions()).map(({ session_id }) => session_id)).toEqual([2, 3]);
+      expect((await store.events()).map(({ message }) => message)).toEqual(['70', '80']);
+    });
+  });
+}
+
+export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): void {
+  describe('TelemetryStore', () => {
+    let store: TelemetryStore;
+    beforeEach(async () => {
+      store = await open();
+    });
+    afterEach(() => store.close());
+
+    const put = (report: Report, nodeId = 1, receivedAt = T0) => store.storeReport({ nodeId, report, receivedAt });
+    const all = (table: keyof typeof TELEMETRY_TABLES) => store.recent(table, { limit: 100_000 });
+
+    it('shows exactly the columns of each table, in order', async () => {
+      await put(fullReport());
+      for (const [table, columns] of Object.entries(TELEMETRY_TABLES)) {
+        const [row] = await all(table as keyof typeof TELEMETRY_TABLES);
+        expect(Object.keys(row!), table).toEqual(columns);
+      }
+    });
+
+    it('puts the first GPU into the reference’s tables and every GPU into gpu_info', async () => {
+      expect(await put(fullReport(), 3)).toEqual({ stored: true, rows: 8 });
+      const cpu = { timestamp: T0, cpu_util: 12.5, mem_util: 40 };
+      const gpu = { gpu_util: 80, gpu_mem_util: 30, gpu_clock: 1500, gpu_power: 70 };
+      expect(await all('sys_info')).toEqual([{ ...cpu, node_id: 3, mem_total: 16000, ...gpu }]);
+      const handler = { session_id: 1, handler_id: 2 };
+      expect(await all('proc_info')).toEqual([{ ...cpu, ...handler, gpu_util: 55, gpu_mem_util: null }]);
+      const none = { gpu_util: null, gpu_mem_util: null, gpu_clock: null, gpu_power: null };
+      const place = { timestamp: T0, node_id: 3, session_id: null, handler_id: null };
+      expect(await all('gpu_info')).toEqual([
+        { ...place, gpu_id: 0, ...gpu },
+        { ...place, gpu_id: 1, ...none },
+        { ...place, ...handler, gpu_id: 0, ...none, gpu_util: 55 },
+      ]);
+    });
+
+    it('stores NULL for what was not measured', async () => {
+      await put({ sys_info: [{ timestamp: T0, gpu_info: null }], proc_info: [{ timestamp: T0, ...packetPlace(0) }] });
+      const [sys] = await all('sys_info');
+      expect(sys).toMatchObject({ cpu_util: null, mem_total: null, gpu_util: null, gpu_power: null });
+      expect(await all('gpu_info')).toEqual([]);
+    });
+
+    it('keeps events of one packet on one tick apart', async () => {
+      const row = { timestamp: T0, ...packetPlace(1), sequence: 5 };
+      await put({
+        packet_info: [
+          { ...row, event: 'end' },
+          { ...row, event: 'end' },
+          { ...row, event: 'sent', size: 77 },
+        ],
+      });
+      expect((await all('packet_info')).map(({ event, size }) => [event, size])).toEqual([
+        ['end', null],
+        ['end', null],
+        ['sent', 77],
+      ]);
+    });
+
+    it('stores a report that is sent again once, per node', async () => {
+      const report = { report_id: 'a', sys_info: [{ timestamp: T0 }] };
+      expect(await put(report, 1)).toEqual({ stored: true, rows: 1 });
+      expect(await put(report, 1)).toEqual({ stored: false, rows: 0 });
+      expect(await put(report, 2)).toEqual({ stored: true, rows: 1 });
+      const nameless = { sys_info: report.sys_info };
+      await put(nameless);
+      await put(nameless);
+      expect(await all('sys_info')).toHaveLength(4);
+    });
+
+    it('averages profiles by packets, per type, key and node', async () => {
+      const slow = { ...profileSample(), packets: 30, service_ms: 20, cpu_ms: 10, out_bytes: 300 };
+      const fast = { ...profileSample(), packets: 10, service_ms: 40, cpu_ms: 20, out_bytes: 100, timestamp: T0 + 10 };
+      await put({ profile: [slow, fast, { ...slow, profile_key: 'model=b' }, { ...slow, timestamp: T0 - 100 }] }, 1);
+      await put({ profile: [{ ...slow, handler_type: 5 }] }, 2);
+      const expected = { handler_type: 7, key: 'model=a', node_id: 1, samples: 40, service_ms: 25, cpu_ms: 12.5 };
+      expect(await store.profiles(T0)).toEqual([
+        { handler_type: 5, key: 'model=a', node_id: 2, samples: 30, service_ms: 20, cpu_ms: 10, out_bytes: 300 },
+        { ...expected, out_bytes: 250 },
+        { ...expected, key: 'model=b', samples: 30, service_ms: 20, cpu_ms: 10, out_bytes: 300 },
+      ]);
+      expect(await store.profiles(T0 + 11)).toEqual([]);
+      await put({ profile: [{ ...slow, packets: 1e300, service_ms: 1e300, timestamp: T0 + 20 }] });
+      expect(await store.profiles(T0 + 11)).toEqual([]);
+    });
+
+    it('returns the newest rows, oldest first', async () => {
+      await put({ sys_info: [30, 10, 20].map((at) => ({ timestamp: T0 + at })) });
+      const times = async (query: { since?: number; limit: number }) =>
+        (await store.recent('sys_info', query)).map(({ timestamp }) => Number(timestamp) - T0);
+      expect(await times({ limit: 10 })).toEqual([10, 20, 30]);
+      expect(await times({ limit: 2 })).toEqual([20, 30]);
+      expect(await times({ limit: 10, since: T0 + 25 })).toEqual([30]);
+    });
+
+    it('deletes old rows, rows over the bound, and old report ids', async () => {
+      await put({ report_id: 'old', sys_info: [0, 80, 90, 95].map((at) => ({ timestamp: T0 + at })) }, 1, T0);
+      await put({ report_id: 'new', link_info: fullReport().link_info! }, 1, T0 + 90);
+      const retention = { rowsS: 50, tableRowsMax: 2, reportIdsS: 50, reportIdsMax: 10 };
+      // sys_info 0 by age and 80 by number, the link_info row and the id `old` by age.
+      expect(await store.prune(T0 + 100, retention)).toBe(4);
+      expect((await all('sys_info')).map(({ timestamp }) => Number(timestamp) - T0)).toEqual([90, 95]);
+      expect((await put({ report_id: 'old' })).stored).toBe(true);
+      expect((await put({ report_id: 'new' })).stored).toBe(false);
+      expect(await store.prune(T0 + 100, { ...TELEMETRY_RETENTION, reportIdsMax: 1 })).toBe(1);
+    });
+
+    it('stores every row of any valid report', async () => {
+      await fc.assert(
+        fc.asyncProperty(arbitraryReport, async (report) => {
+          const before = await Promise.all(REPORT_TABLES.map(async (table) => (await all(table)).length));
+          const { rows } = await put(report);
+          const after = await Promise.all(REPORT_TABLES.map(async (table) => (await all(table)).length));
+          const grown = REPORT_TABLES.map((_, i) => after[i]! - before[i]!);
+          const gpus = [...(report.sys_info ?? []), ...(report.proc_info ?? [])].map(
+            (row) => row.gpu_info?.length ?? 0,
+          );
+          expect(grown).toEqual(REPORT_TABLES.map((table) => report[table]?.length ?? 0));
+          expect(rows).toBe([...grown, ...gpus].reduce((a, b) => a + b, 0));
+        }),
+        { numRuns: 25 },
+      );
+    });
+  });
+}
+
+const REPORT_TABLES = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info'] as const;
+
+const packetPlace = (session_id: number) => ({ session_id, handler_id: 2 });
+
+export function profileSample(): ProfileSample {
+  return {
+    ...{ timestamp: T0, session_id: 1, handler_id: 2, handler_type: 7, profile_key: 'model=a', packets: 1 },
+    ...{ service_ms: 1, service_ms_p95: 2, queue_ms: 0, cpu_ms: 1, out_bytes: 1 },
+  };
+}
+
+/** One row of each kind, two GPUs. */
+export function fullReport(): Report {
+  const gpu = { gpu_id: 0, gpu_util: 80, gpu_mem_util: 30, gpu_clock: 1500, gpu_power: 70 };
+  const measured = { timestamp: T0, cpu_util: 12.5, mem_util: 40 };
+  return {
+    sys_info: [{ ...measured, mem_total: 16000, gpu_info: [gpu, { gpu_id: 1 }] }],
+    proc_info: [{ ...measured, ...packetPlace(1), gpu_info: [{ gpu_id: 0, gpu_util: 55 }] }],
+    packet_info: [{ timestamp: T0, ...packetPlace(1), sequence: 9, event: 'recv', size: 1234 }],
+    profile: [profileSample()],
+    link_info: [
+      {
+        ...{ timestamp: T0, session_id: 1, source_handler: 1, target_handler: 2, source_node: 0, target_node: 3 },
+        ...{ packets: 5, bytes: 6000, latency_ms: null },
+      },
+    ],
+  };
+}
+
+const arbitraryId = fc.oneof(fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER));
+const arbitraryUtil = fc.option(fc.double({ noNaN: true, noDefaultInfinity: true }), { nil: null });
+const arbitraryTime = fc.double({ min: 0, max: 1e11, noNaN: true });
+const arbitraryGpus = fc.option(
+  fc.array(fc.record({ gpu_id: arbitraryId, gpu_util: arbitraryUtil }, { requiredKeys: ['gpu_id'] }), { maxLength: 3 }),
+  { nil: null },
+);
+const arbitraryMeasured = { timestamp: arbitraryTime, cpu_util: arbitraryUtil, gpu_info: arbitraryGpus };
+
+/** Any report that ReportSchema accepts, without report_id. */
+export const arbitraryReport: fc.Arbitrary<Report> = fc.record(
+  {
+    sys_info: fc.array(fc.record({ ...arbitraryMeasured, mem_total: arbitraryUtil }, { requiredKeys: ['timestamp'] })),
+    proc_info: fc.array(
+      fc.record(
+        { ...arbitraryMeasured, session_id: arbitraryId, handler_id: arbitraryId },
+        { requiredKeys: ['timestamp', 'session_id', 'handler_id'] },
+      ),
+    ),
+    packet_info: fc.array(
+      fc.record(
+        {
+          ...{ timestamp: arbitraryTime, session_id: arbitraryId, handler_id: arbitraryId, sequence: arbitraryId },
+          ...{ event: fc.constantFrom(...PACKET_EVENTS), size: fc.option(fc.nat(), { nil: null }) },
+        },
+        { requiredKeys: ['timestamp', 'session_id', 'handler_id', 'sequence', 'event'] },
+      ),
+      { maxLength: 600, size: 'max' },
+    ),
+    profile: fc.array(fc.string({ maxLength: 256 }).map((key) => ({ ...profileSample(), profile_key: key }))),
+    link_info: fc.array(fc.nat().map((bytes) => ({ ...fullReport().link_info![0]!, bytes }))),
+  },
+  { requiredKeys: [] },
+);
+
+function storedSession(sessionId: number, { placedOn = [1] }: { placedOn?: number[] } = {}): StoredSession {
+  const handlers = placedOn.map((node_id, handler_id) => ({
+    ...{ handler_id, handler_name: `handler${handler_id}`, handler_type: 7, node_id, node_name: `n${node_id}` },
+    ...{ alternative: 'small', params: { thresh: 0.5 }, post: false, compute_ms: 1, queue_ms: 0, cpu_ms_per_s: 10 },
+    ...{ gpu_ms_per_s: 0, mem_mb: 10, profile: 'declared' as const, candidates: [] },
+  }));
+  const plan: SessionPlan = {
+    ...{ service_name: 'detect', variant: 'small', accuracy: 0.9, latency_ms: 12.5, fps: 10, source_node: 0 },
+    ...{ handlers, links: [], reasons: [], exact: true },
+  };
+  return {
+    ...{ session_id: sessionId, request: { service: 'detect', start: true, dry_run: false }, desired: 'running' },
+    ...{ generation: 1, plan, created_at: T0 + 0.25, ended: null },
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * TelemetryStore in an SQLite file: a thread writes and reads what the program asks; people's SQL runs in a process of its
+ * own (query-process.ts), because a thread inside a long query cannot be stopped and would hold up the reports behind it.
+ */
+import type { Profile } from '../../contracts/plan.js';
+import { reportRows } from '../report-rows.js';
+import {
+  type RecentQuery,
+  SQL_TIME_MS_MAX,
+  type SqlResult,
+  type StoredReport,
+  type StoreReportInput,
+  TELEMETRY_RETENTION,
+  TELEMETRY_TABLE_NAMES,
+  type TelemetryRetention,
+  type TelemetryRow,
+  type TelemetryStore,
+  type TelemetryTable,
+} from '../store.js';
+import { BUSY_TIMEOUT_MS } from './connection.js';
+import { type PruneChunk, pruneAll } from './prune.js';
+import { SqliteQueries } from './queries.js';
+import type { SqliteStoreOptions } from './sqlite-state-store.js';
+import type { TelemetryOperations } from './telemetry-operations.js';
+import { SqliteThread } from './thread.js';
+
+export interface SqliteTelemetryOptions extends SqliteStoreOptions {
+  /** Bound on one `sql` statement, ms. */
+  readonly sqlTimeMsMax?: number;
+}
+
+/** Opens and migrates the file. Throws DATABASE_UNAVAILABLE. */
+export async function openSqliteTelemetryStore(options: SqliteTelemetryOptions): Promise<TelemetryStore> {
+  const { path, logger, busyTimeoutMs = BUSY_TIMEOUT_MS, sqlTimeMsMax = SQL_TIME_MS_MAX } = options;
+  const thread = await SqliteThread.open({ kind: 'telemetry', path, busyTimeoutMs }, logger);
+  return new SqliteTelemetryStore(thread, new SqliteQueries({ path, timeMsMax: sqlTimeMsMax }));
+}
+
+class SqliteTelemetryStore implements TelemetryStore {
+  readonly #thread: SqliteThread;
+  readonly #queries: SqliteQueries;
+
+  constructor(thread: SqliteThread, queries: SqliteQueries) {
+    this.#thread = thread;
+    this.#queries = queries;
+  }
+
+  async storeReport({ nodeId, report, receivedAt }: StoreReportInput): Promise<StoredReport> {
+    const rows = reportRows(nodeId, report);
+    const input = { nodeId, reportId: report.report_id ?? null, receivedAt, rows };
+    const stored = (await this.#thread.call('storeRows', input, [rows.packets.buffer])) as boolean;
+    return { stored, rows: stored ? rows.count : 0 };
+  }
+
+  profiles(since: number): Promise<Profile[]> {
+    return this.#call('profiles', since);
+  }
+
+  recent(table: TelemetryTable, query: RecentQuery): Promise<TelemetryRow[]> {
+    return this.#call('recent', { ...query, table });
+  }
+
+  sql(statement: string): Promise<SqlResult> {
+    return this.#queries.run(statement);
+  }
+
+  async prune(now: number, retention: TelemetryRetention = TELEMETRY_RETENTION): Promise<number> {
+    const rows = { before: now - retention.rowsS, rowsMax: retention.tableRowsMax };
+    const ids = { before: now - retention.reportIdsS, rowsMax: retention.reportIdsMax };
+    const tables: PruneChunk[] = TELEMETRY_TABLE_NAMES.map((table) => ({ table, ...rows }));
+    let deleted = 0;
+    for (const chunk of [...tables, { table: 'report', ...ids } as const]) {
+      deleted += await pruneAll(() => this.#call('pruneChunk', chunk));
+    }
+    return deleted;
+  }
+
+  async close(): Promise<void> {
+    this.#queries.close();
+    await this.#thread.close();
+  }
+
+  #call<M extends keyof TelemetryOperations>(
+    method: M,
+    argument: Parameters<TelemetryOperations[M]>[0],
+  ): Promise<ReturnType<TelemetryOperations[M]>> {
+    return this.#thread.call(method, argument) as Promise<ReturnType<TelemetryOperations[M]>>;
+  }
+}

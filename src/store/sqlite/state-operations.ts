@@ -1,0 +1,155 @@
+/** What the worker thread does for the state store. Every function is synchronous and one transaction at most. */
+import type { OrchestratorEvent } from '../../contracts/event.js';
+import type { StoredSession } from '../../contracts/session.js';
+import { placementRows } from '../placement-rows.js';
+import { EVENTS_LIMIT_DEFAULT, type EventQuery, type NodeSeen, type PlacementRow } from '../store.js';
+import { type Database, transaction } from './connection.js';
+import { type PruneChunk, pruneChunk } from './prune.js';
+
+export interface StateOperations {
+  nextEpoch(): number;
+  nextSessionId(): number;
+  saveSession(session: StoredSession): void;
+  session(sessionId: number): StoredSession | null;
+  sessions(): StoredSession[];
+  deleteSession(sessionId: number): boolean;
+  placements(sessionId: number | null): PlacementRow[];
+  saveNodeSeen(node: NodeSeen): void;
+  nodesSeen(): NodeSeen[];
+  appendEvents(events: readonly OrchestratorEvent[]): void;
+  events(query: EventQuery): OrchestratorEvent[];
+  deleteEndedSessions(before: number): number;
+  pruneChunk(chunk: PruneChunk): number;
+}
+
+export function stateOperations(db: Database): StateOperations {
+  return { ...counters(db), ...sessionOperations(db), ...nodeOperations(db), ...eventOperations(db) };
+}
+
+function counters(db: Database) {
+  const raise = db.prepare(`INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET
+    value = max(value + 1, excluded.value) RETURNING value`);
+  const next = (key: string, least: number): number => raise.get(key, least).value;
+  const lastSession = db.prepare('SELECT coalesce(max(session_id), 0) AS last FROM session');
+  return {
+    nextEpoch: () => next('epoch', 1),
+    nextSessionId: () => transaction(db, () => next('session_id', lastSession.get().last + 1)),
+  };
+}
+
+function sessionOperations(db: Database) {
+  const save = db.prepare('INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+  // A session that the user gave its id keeps that id from being handed out later, even once it is deleted.
+  const useId = db.prepare(`INSERT INTO meta VALUES ('session_id', ?) ON CONFLICT (key) DO UPDATE SET
+    value = max(value, excluded.value)`);
+  const unplace = db.prepare('DELETE FROM placement WHERE session_id = ?');
+  const place = db.prepare('INSERT INTO placement VALUES (?, ?, ?, ?, ?, ?, ?)');
+  const remove = db.prepare('DELETE FROM session WHERE session_id = ?');
+  const read = db.prepare('SELECT * FROM session WHERE session_id = ?');
+  const readAll = db.prepare('SELECT * FROM session ORDER BY session_id');
+  const placed = db.prepare(`SELECT * FROM placement WHERE ?1 IS NULL OR session_id = ?1
+    ORDER BY session_id, handler_id`);
+  const ended = db.prepare('SELECT session_id FROM session WHERE ended_at < ?');
+
+  const deleteSession = (sessionId: number): boolean => {
+    unplace.run(sessionId);
+    return Number(remove.run(sessionId).changes) > 0;
+  };
+  return {
+    saveSession: (session: StoredSession) =>
+      transaction(db, () => {
+        save.run(...sessionValues(session));
+        useId.run(session.session_id);
+        unplace.run(session.session_id);
+        for (const row of placementRows(session)) {
+          const { session_id, generation, handler_id, handler_name, handler_type, node_id, alternative } = row;
+          place.run(session_id, generation, handler_id, handler_name, handler_type, node_id, alternative);
+        }
+      }),
+    session: (sessionId: number) => {
+      const row = read.get(sessionId) as SessionRow | undefined;
+      return row === undefined ? null : sessionOf(row);
+    },
+    sessions: () => (readAll.all() as SessionRow[]).map(sessionOf),
+    deleteSession: (sessionId: number) => transaction(db, () => deleteSession(sessionId)),
+    placements: (sessionId: number | null) => placed.all(sessionId) as PlacementRow[],
+    deleteEndedSessions: (before: number) =>
+      transaction(db, () => {
+        const old = ended.all(before) as { session_id: number }[];
+        return old.filter(({ session_id }) => deleteSession(session_id)).length;
+      }),
+  };
+}
+
+interface SessionRow {
+  readonly session_id: number;
+  readonly desired: StoredSession['desired'];
+  readonly generation: number;
+  readonly created_at: number;
+  readonly ended_at: number | null;
+  readonly ended_state: 'stopped' | 'failed' | null;
+  readonly ended_reason: string | null;
+  readonly request: string;
+  readonly plan: string;
+}
+
+function sessionValues({ session_id, request, desired, generation, plan, created_at, ended }: StoredSession) {
+  return [
+    ...[session_id, plan.service_name, desired, generation, created_at],
+    ...[ended?.at ?? null, ended?.state ?? null, ended?.reason ?? null],
+    ...[JSON.stringify(request), JSON.stringify(plan)],
+  ];
+}
+
+function sessionOf(row: SessionRow): StoredSession {
+  const { session_id, desired, generation, created_at, ended_at, ended_state, ended_reason } = row;
+  const ended = ended_at === null ? null : { at: ended_at, state: ended_state!, reason: ended_reason! };
+  const [request, plan] = [JSON.parse(row.request), JSON.parse(row.plan)];
+  return { session_id, request, desired, generation, plan, created_at, ended };
+}
+
+function nodeOperations(db: Database) {
+  const save = db.prepare('INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)');
+  const readAll = db.prepare('SELECT * FROM node ORDER BY node_id');
+  return {
+    saveNodeSeen: ({ node_id, node_name, last_seen, facts }: NodeSeen) => {
+      save.run(node_id, node_name, last_seen, facts === null ? null : JSON.stringify(facts));
+    },
+    nodesSeen: () =>
+      (readAll.all() as (Omit<NodeSeen, 'facts'> & { facts: string | null })[]).map((row) => ({
+        ...row,
+        facts: row.facts === null ? null : JSON.parse(row.facts),
+      })),
+  };
+}
+
+function eventOperations(db: Database) {
+  const append = db.prepare('INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)');
+  return {
+    appendEvents: (events: readonly OrchestratorEvent[]) =>
+      transaction(db, () => {
+        for (const { timestamp, kind, node_id, session_id, handler_id, message } of events) {
+          append.run(timestamp, kind, node_id ?? null, session_id ?? null, handler_id ?? null, message);
+        }
+      }),
+    events: ({ limit = EVENTS_LIMIT_DEFAULT, since, session_id, node_id }: EventQuery) => {
+      const bounds = [
+        ...(since === undefined ? [] : [['timestamp >= ?', since] as const]),
+        ...(session_id === undefined ? [] : [['session_id = ?', session_id] as const]),
+        ...(node_id === undefined ? [] : [['node_id = ?', node_id] as const]),
+      ];
+      const where = bounds.length === 0 ? '' : `WHERE ${bounds.map(([text]) => text).join(' AND ')}`;
+      const newest = db.prepare(`SELECT * FROM event ${where} ORDER BY rowid DESC LIMIT ?`);
+      return newest
+        .all(...bounds.map(([, value]) => value), limit)
+        .reverse()
+        .map(eventOf);
+    },
+    pruneChunk: (chunk: PruneChunk) => pruneChunk(db, chunk),
+  };
+}
+
+/** Columns that are NULL are keys that were absent. */
+function eventOf(row: Record<string, unknown>): OrchestratorEvent {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OrchestratorEvent;
+}

@@ -1,0 +1,108 @@
+/** What the worker thread does for the telemetry store. Every function is synchronous and one transaction at most. */
+import type { Profile } from '../../contracts/plan.js';
+import { isUsableProfile, type PackedPackets, type ReportRows, rowCount, unpackPackets } from '../report-rows.js';
+import { type RecentQuery, type SqlValue, TELEMETRY_TABLES, type TelemetryRow, type TelemetryTable } from '../store.js';
+import { type Database, transaction } from './connection.js';
+import { type PruneChunk, pruneChunk } from './prune.js';
+
+/** A report as it crosses to the worker. */
+export interface StoreRowsInput {
+  readonly nodeId: number;
+  readonly reportId: string | null;
+  readonly receivedAt: number;
+  readonly rows: ReportRows;
+}
+
+export interface TelemetryOperations {
+  /** False when the report was stored before. */
+  storeRows(input: StoreRowsInput): boolean;
+  profiles(since: number): Profile[];
+  recent(query: RecentQuery & { table: TelemetryTable }): TelemetryRow[];
+  pruneChunk(chunk: PruneChunk): number;
+}
+
+/** Rows of one INSERT: more rows a statement save less and less, 256 x 12 columns stay far below SQLite's 32766 values. */
+const ROWS_PER_STATEMENT = [256, 16, 1] as const;
+
+export function telemetryOperations(db: Database): TelemetryOperations {
+  const inserter = new RowInserter(db);
+  const remember = db.prepare('INSERT INTO report VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING');
+  const profiles = db.prepare(PROFILES_SQL);
+  return {
+    storeRows: ({ nodeId, reportId, receivedAt, rows }) =>
+      transaction(db, () => {
+        if (reportId !== null && remember.run(receivedAt, nodeId, reportId, rows.count).changes === 0) return false;
+        inserter.insertPackets(rows.packets);
+        for (const table of Object.keys(rows.flat) as (keyof typeof rows.flat)[]) {
+          inserter.insert(table, rows.flat[table]);
+        }
+        return true;
+      }),
+    profiles: (since) => (profiles.all(since) as Profile[]).filter(isUsableProfile),
+    recent: (query) => recentRows(db, query),
+    pruneChunk: (chunk) => pruneChunk(db, chunk),
+  };
+}
+
+function recentRows(db: Database, { table, since = 0, limit }: RecentQuery & { table: TelemetryTable }) {
+  const newest = db.prepare(
+    `SELECT * FROM (SELECT rowid AS at, ${TELEMETRY_TABLES[table].join(', ')} FROM ${table}
+       WHERE timestamp >= ? ORDER BY timestamp DESC, at DESC LIMIT ?) ORDER BY timestamp, at`,
+  );
+  // A figure beyond 2^53 in an integer column is an error to read as a number, and must not hide the other rows.
+  newest.setReadBigInts(true);
+  return newest.all(since, limit).map(({ at: _, ...row }) => {
+    const entries = Object.entries(row as Record<string, SqlValue | bigint>);
+    return Object.fromEntries(
+      entries.map(([name, value]) => [name, typeof value === 'bigint' ? Number(value) : value]),
+    );
+  });
+}
+
+// total() and not sum(): it adds as REAL, so that absurd figures give an absurd mean and not an overflow error.
+const PROFILES_SQL = `
+  SELECT handler_type, profile_key AS key, node_id, total(packets) AS samples,
+    total(service_ms * packets) / total(packets) AS service_ms,
+    total(cpu_ms * packets) / total(packets) AS cpu_ms,
+    total(out_bytes * packets) / total(packets) AS out_bytes
+  FROM profile WHERE timestamp >= ?
+  GROUP BY handler_type, profile_key, node_id ORDER BY handler_type, profile_key, node_id`;
+
+type Statement = ReturnType<Database['prepare']>;
+
+/** Multi-row inserts from flat values, with one prepared statement per table and size. */
+class RowInserter {
+  readonly #db: Database;
+  readonly #statements = new Map<string, Statement>();
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  insert(table: TelemetryTable, values: readonly SqlValue[]): void {
+    const width = TELEMETRY_TABLES[table].length;
+    this.#inChunks(table, rowCount(table, values), (from, to) => values.slice(from * width, to * width));
+  }
+
+  insertPackets(packed: PackedPackets): void {
+    this.#inChunks('packet_info', rowCount('packet_info', packed), (from, to) => unpackPackets(packed, from, to));
+  }
+
+  #inChunks(table: TelemetryTable, rows: number, valuesOf: (from: number, to: number) => SqlValue[]): void {
+    let done = 0;
+    for (const size of ROWS_PER_STATEMENT) {
+      for (; rows - done >= size; done += size) this.#statement(table, size).run(...valuesOf(done, done + size));
+    }
+  }
+
+  #statement(table: TelemetryTable, rows: number): Statement {
+    const key = `${table} ${rows}`;
+    let statement = this.#statements.get(key);
+    if (statement === undefined) {
+      const row = `(${TELEMETRY_TABLES[table].map(() => '?').join(',')})`;
+      statement = this.#db.prepare(`INSERT INTO ${table} VALUES ${new Array(rows).fill(row).join(',')}`);
+      this.#statements.set(key, statement);
+    }
+    return statement;
+  }
+}
