@@ -7,8 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame, PacketMetadata } from '../../contracts/packet.js';
 import type { HandlerContext, SourceControl, SourceHandler } from '../../handler-kit/define.js';
 import { decodePicture } from '../../vision/images.js';
+import { sized } from '../sized.js';
 import { listSourceFiles, type SourceFile } from './files.js';
 import type { CaptureParams } from './manifest.js';
+import { nextDueMs } from './pace.js';
 
 interface Picture {
   readonly payload: Frame | { readonly skip: string };
@@ -60,8 +62,7 @@ async function readPicture(context: HandlerContext<CaptureParams>, file: SourceF
   try {
     // Again, as the file may have become a link to somewhere else since it was listed.
     const data = await readFile(context.allowedPath(file.path));
-    const { width, height } = context.params;
-    return { payload: await decodePicture(data, { width: width || undefined, height: height || undefined }), metadata };
+    return { payload: await picture(data, context.params), metadata };
   } catch (error) {
     const reason = `${file.name}: ${error instanceof Error ? error.message : String(error)}`;
     context.logger.warn({ input: file.name }, `picture skipped: ${reason}`);
@@ -69,17 +70,19 @@ async function readPicture(context: HandlerContext<CaptureParams>, file: SourceF
   }
 }
 
-/**
- * Waits until the next picture is due. Due times are steps of 1/fps from the first, so that waits that end late do not add
- * up; after a stall of more than one step the count begins anew, so that no burst follows.
- */
+/** Both sides known: the decoder skips the pixels that are not needed. */
+async function picture(data: Buffer, { width, height }: CaptureParams): Promise<Frame> {
+  if (width > 0 && height > 0) return decodePicture(data, { width, height });
+  return sized(await decodePicture(data), width, height);
+}
+
+/** Waits until the next picture is due, or the session stops. */
 function pacer({ params, clock }: HandlerContext<CaptureParams>, signal: AbortSignal): () => Promise<void> {
   if (params.fps === 0) return async () => {};
-  const stepMs = 1000 / params.fps;
   let dueMs: number | null = null;
   return async () => {
     const nowMs = clock.monotonicMs();
-    dueMs = dueMs === null || nowMs > dueMs + 2 * stepMs ? nowMs : dueMs + stepMs;
+    dueMs = nextDueMs(dueMs, nowMs, 1000 / params.fps);
     if (dueMs > nowMs) await sleep(dueMs - nowMs, undefined, { signal }).catch(() => {});
   };
 }

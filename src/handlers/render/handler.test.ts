@@ -88,7 +88,7 @@ describe('what it records', () => {
     const handler = await render({ write_frames: false, boxes: false });
     await take(handler, 0);
     expect(readdirSync(outputDir)).toEqual([]);
-    expect(handler.committed).toBe(-1);
+    expect(handler.committed).toBeUndefined();
   });
 
   test('keeps the newest frames_max frames, those of an earlier run counted', async () => {
@@ -139,7 +139,7 @@ describe('after a kill', () => {
       writeFileSync(join(outputDir, 'boxes.jsonl'), Buffer.concat([whole, torn.subarray(0, length)]));
       const again = await render({ write_frames: false });
       expect(again.committed).toBe(0);
-      expect(readFileSync(join(outputDir, 'boxes.jsonl'))).toEqual(whole);
+      expect(readFileSync(join(outputDir, 'boxes.jsonl')).equals(whole)).toBe(true);
     }
   });
 
@@ -152,9 +152,9 @@ describe('after a kill', () => {
   });
 
   test('what is sent again is not recorded again', async () => {
-    const first = await render({}, { delivery: 'all' });
+    const first = await render();
     for (const sequence of [0, 1]) await take(first, sequence);
-    const second = await render({}, { delivery: 'all' });
+    const second = await render();
     for (const sequence of [0, 1, 2, 2]) await take(second, sequence);
     second.dropped?.(drop(2));
     expect(lines().map((line) => line.sequence)).toEqual([0, 1, 2]);
@@ -250,6 +250,7 @@ describe('pages', () => {
       receivedBytes += chunk.length;
       tail = (tail + chunk.toString('latin1')).slice(-100);
     });
+    slow.resume();
     await expect.poll(() => tail.includes('the newest'), { timeout: 5000 }).toBe(true);
     expect(receivedBytes).toBeLessThan(30 * large.length);
     slow.destroy();

@@ -36,12 +36,12 @@ class Render implements ProcessingHandler {
   #shownMs = Number.NEGATIVE_INFINITY;
 
   constructor(context: HandlerContext<RenderParams>) {
-    const { params, delivery } = context;
+    const { params } = context;
     this.#context = context;
     const directory = outputDirectory(context.outputDir, params.output);
     this.#journal = params.boxes ? new Journal(join(directory, 'boxes.jsonl')) : null;
     this.#files = params.write_frames ? new FrameFiles(directory, params.frames_max) : null;
-    this.#settled = delivery === 'all' ? this.committed : -1;
+    this.#settled = this.#journal?.last ?? -1;
     this.#pages = new Pages({
       latestJpeg: () => this.#jpeg(),
       latestRecord: () => ({ ...this.#record, fps: this.#fps() }),
@@ -50,8 +50,8 @@ class Render implements ProcessingHandler {
   }
 
   /** What an earlier run recorded; without boxes.jsonl nothing tells, and frame files are simply written again. */
-  get committed(): number {
-    return this.#journal?.last ?? -1;
+  get committed(): number | undefined {
+    return this.#journal?.last;
   }
 
   async process(packets: readonly DataPacket[]): Promise<ProcessResult> {

@@ -1,0 +1,18 @@
+import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
+import { createObjectDetector, type ObjectDetectorModel } from '../../vision/object-detector.js';
+import { detectionHandler } from '../detection.js';
+import { engineOptions } from '../models.js';
+import type { DetectObjectParams } from './manifest.js';
+
+export async function create(context: HandlerContext<DetectObjectParams>): Promise<ProcessingHandler> {
+  const { params } = context;
+  const detector = await createObjectDetector({
+    ...engineOptions(context),
+    model: params.model as ObjectDetectorModel,
+    size: params.size as number,
+    targets: params.targets,
+    thresh: params.thresh,
+    nms: params.nms,
+  });
+  return detectionHandler({ detector, params, heightMinPx: 0, iouMax: params.nms });
+}

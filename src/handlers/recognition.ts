@@ -1,0 +1,112 @@
+/** What both recognisers do with aligned faces: a feature vector each, and the name of the nearest face of a gallery. */
+import type { Box, Crop } from '../contracts/packet.js';
+import type { HandlerContext } from '../handler-kit/define.js';
+import { createFaceDetector, type FaceDetector } from '../vision/face-detector.js';
+import { buildGallery, type Gallery, matchGallery, UNKNOWN_LABEL } from '../vision/gallery.js';
+import { createLandmarker, type Landmarker } from '../vision/landmarker.js';
+import {
+  createRecognizer,
+  FACE_HEIGHT_MIN_PX,
+  type Recognizer,
+  type RecognizerModel,
+  TOO_SMALL_NOTE,
+} from '../vision/recognizer.js';
+import { asAsked, engineOptions } from './models.js';
+
+export interface RecognitionParams {
+  readonly gpu: boolean | 'auto';
+  readonly classifier: string;
+  readonly thresh: number | null;
+  readonly embeddings: boolean;
+  readonly multiple: boolean;
+  readonly with_crop: boolean;
+}
+
+export interface AlignedFace {
+  readonly box: Box;
+  readonly chip: Crop;
+}
+
+export interface Recognition {
+  /** The boxes with label, and with embedding and chip where they are asked for; in the same order. */
+  recognize(faces: readonly AlignedFace[]): Promise<Box[]>;
+  close(): Promise<void>;
+}
+
+export async function createRecognition(
+  context: HandlerContext<RecognitionParams>,
+  model: RecognizerModel,
+): Promise<Recognition> {
+  const { params } = context;
+  const recognizer = await createRecognizer({ ...engineOptions(context), model });
+  const gallery = params.classifier === '' ? null : await readGallery(context, recognizer);
+  const thresh = params.thresh || recognizer.thresh;
+  return {
+    async recognize(faces) {
+      const large = faces.filter(({ box }) => box.h >= FACE_HEIGHT_MIN_PX);
+      const embeddings = await recognizer.embed(large.map(({ chip }) => chip));
+      const boxes = faces.map((face) => {
+        const box = { ...face.box, crop: face.chip };
+        const embedding = embeddings[large.indexOf(face)];
+        const label = labelOf(box, embedding, gallery, thresh);
+        if (embedding === undefined) return { ...box, label, note: TOO_SMALL_NOTE };
+        return params.embeddings ? { ...box, label, embedding } : { ...box, label };
+      });
+      return asAsked(boxes, params);
+    },
+    close: () => recognizer.dispose(),
+  };
+}
+
+function labelOf(box: Box, embedding: Float32Array | undefined, gallery: Gallery | null, thresh: number): string {
+  if (gallery === null) return box.label;
+  return embedding === undefined ? UNKNOWN_LABEL : matchGallery(gallery, embedding, thresh).label;
+}
+
+/** Detector and landmarks are loaded only when a picture of the gallery is new, and not kept. */
+async function readGallery(context: HandlerContext<RecognitionParams>, recognizer: Recognizer): Promise<Gallery> {
+  const options = engineOptions(context);
+  const detector = lazy(() => createFaceDetector(options));
+  const landmarker = lazy(() => createLandmarker(options));
+  const dispose = async () => {
+    await detector.loaded()?.then((one) => one.dispose());
+    await landmarker.loaded()?.then((one) => one.dispose());
+  };
+  try {
+    const gallery = await buildGallery({
+      dir: context.allowedPath(context.params.classifier),
+      recognizer,
+      detector: {
+        model: 'ssd_mobilenetv1',
+        detect: async (frame) => (await detector.get()).detect(frame),
+        dispose,
+      } satisfies FaceDetector,
+      landmarker: {
+        model: 'face_landmark_68',
+        locate: async (boxes, frame) => (await landmarker.get()).locate(boxes, frame),
+        dispose,
+      } satisfies Landmarker,
+      cacheDir: context.cacheDir,
+      onProgress: (message) => context.progress(message),
+    });
+    const people = new Set(gallery.faces.map((face) => face.label)).size;
+    context.logger.info({ people, pictures: gallery.faces.length }, 'gallery read');
+    return gallery;
+  } catch (error) {
+    await recognizer.dispose();
+    throw error;
+  } finally {
+    await dispose();
+  }
+}
+
+function lazy<T>(make: () => Promise<T>): { get(): Promise<T>; loaded(): Promise<T> | undefined } {
+  let made: Promise<T> | undefined;
+  return {
+    get() {
+      made ??= make();
+      return made;
+    },
+    loaded: () => made,
+  };
+}
