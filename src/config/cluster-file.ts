@@ -8,8 +8,8 @@ import Type, { type Static } from 'typebox';
 import { parseWith } from '../contracts/schema.js';
 
 const ClusterFileSchema = Type.Object({
-  /** Of the process that started the cluster. */
-  pid: Type.Integer(),
+  /** Of the process that started the cluster; 0 once it has ended in order. */
+  pid: Type.Integer({ minimum: 0 }),
   coordinator_url: Type.String(),
   collector_url: Type.Union([Type.String(), Type.Null()]),
   database: Type.String({ description: 'Absolute path of the SQLite file' }),
@@ -46,6 +46,7 @@ export function runningCluster(): ClusterFile | undefined {
 }
 
 export function isAlive(pid: number): boolean {
+  if (pid <= 0) return false;
   try {
     process.kill(pid, 0);
     return true;

@@ -101,8 +101,8 @@ describe('daemon configuration', () => {
     expect(config.listen).toEqual({ host: '0.0.0.0', port: 9000 });
     expect(config.reporter).toEqual({
       collectorUrl: 'http://10.0.0.2:9001',
-      samplePeriodMs: 1000,
-      reportPeriodMs: 5000,
+      collectPeriodS: 1,
+      sendPeriodS: 5,
     });
     expect([config.nodeId, config.speed, config.token]).toEqual([null, 1, null]);
     expect(config.allow).toEqual([resolve('.')]);

@@ -10,9 +10,9 @@ export const tokenFromEnvironment = (): string | null => given('ORCHESTRATOR_TOK
 /** Address of the coordinator for the command line. */
 export const coordinatorFromEnvironment = (): string | null => given('ORCHESTRATOR_URL');
 
-/** Where converted models are kept: under XDG_CACHE_HOME, else ~/.cache. */
+/** Where converted models are kept: under XDG_CACHE_HOME, else ~/.cache; the default of [models] cache_path. */
 export function defaultCacheDir(): string {
-  return join(given('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'vision-orchestrator');
+  return join(given('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'vision-orchestrator', 'models');
 }
 
 /** `~/x` in the home directory; `~/.cache/x` follows XDG_CACHE_HOME. */
@@ -20,4 +20,11 @@ export function expandHome(path: string): string {
   const cache = given('XDG_CACHE_HOME');
   if (cache !== null && path.startsWith('~/.cache/')) return join(cache, path.slice('~/.cache/'.length));
   return path.startsWith('~/') ? join(homedir(), path.slice(2)) : path;
+}
+
+/** Those of `names` that are set: what a subprocess may see of the environment. */
+export function pickEnvironment(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
 }

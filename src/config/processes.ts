@@ -52,8 +52,8 @@ export interface NodeConfig {
   /** Null when [reporter] enabled is false. */
   readonly reporter: {
     readonly collectorUrl: string;
-    readonly samplePeriodMs: number;
-    readonly reportPeriodMs: number;
+    readonly collectPeriodS: number;
+    readonly sendPeriodS: number;
   } | null;
   readonly token: string | null;
 }
@@ -105,8 +105,8 @@ export function loadNodeConfig(file: string): NodeConfig {
     reporter: reporter.enabled
       ? {
           collectorUrl: httpUrl(reporter.collector_addr, reporter.collector_port),
-          samplePeriodMs: reporter.collect_info_period * 1000,
-          reportPeriodMs: reporter.send_report_period * 1000,
+          collectPeriodS: reporter.collect_info_period,
+          sendPeriodS: reporter.send_report_period,
         }
       : null,
     token: tokenOf(security),

@@ -122,7 +122,7 @@ export const NodeConfFileSchema = Type.Object({
   }),
   models: Type.Object({
     cache_path: text(
-      '~/.cache/vision-orchestrator',
+      '~/.cache/vision-orchestrator/models',
       'Directory of converted models (ours); may be deleted at any time.',
     ),
   }),

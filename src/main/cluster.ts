@@ -99,12 +99,16 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   };
   process.once('exit', killAll);
 
+  const database = databasePath(dataDir);
+  const facts = { pid: process.pid, coordinator_url: coordinatorUrl, collector_url: collectorUrl, database };
+  let started = false;
   const close = async () => {
     // Agents first: they drain what they run; the coordinator must not call that a loss and re-place it meanwhile.
     await Promise.all([last.stop(), ...agents.map((agent) => agent.daemon.stop())]);
     await Promise.all(controllers.map((one) => one.stop()));
     await Promise.all([coordinator.close(), collector?.close(), ...agents.map((agent) => agent.client.close())]);
     process.removeListener('exit', killAll);
+    if (started) writeClusterFile(dataDir, { ...facts, pid: 0 });
   };
   try {
     await Promise.all(daemons.map((one) => one.answers()));
@@ -112,13 +116,8 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     await close();
     throw error;
   }
-  const database = databasePath(dataDir);
-  writeClusterFile(dataDir, {
-    pid: process.pid,
-    coordinator_url: coordinatorUrl,
-    collector_url: collectorUrl,
-    database,
-  });
+  writeClusterFile(dataDir, facts);
+  started = true;
   return { coordinatorUrl, collectorUrl, database, coordinator, collector, nodes: agents, close };
 }
 

@@ -1,0 +1,57 @@
+/** Reads `boxes.jsonl` of a render handler while it grows: whole lines only, each once. */
+import { closeSync, existsSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BoxRecord } from '../contracts/packet.js';
+
+export type JournalLine =
+  | {
+      readonly sequence: number;
+      readonly input?: string;
+      readonly boxes: readonly BoxRecord[];
+      readonly latency_ms: number;
+    }
+  | { readonly sequence: number; readonly dropped: string; readonly handler_id: number; readonly detail?: string };
+
+const CHUNK_BYTES = 1 << 20;
+const NEWLINE = 10;
+
+export class BoxesJournal {
+  readonly #file: string;
+  #offset = 0;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** What has been written since the last call. */
+  read(): JournalLine[] {
+    if (!existsSync(this.#file)) return [];
+    const lines: JournalLine[] = [];
+    const fd = openSync(this.#file, 'r');
+    try {
+      const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+      for (;;) {
+        const count = readSync(fd, chunk, 0, CHUNK_BYTES, this.#offset);
+        if (count === 0) return lines;
+        this.#offset += count;
+        const text = Buffer.concat([this.#rest, chunk.subarray(0, count)]);
+        const end = text.lastIndexOf(NEWLINE) + 1;
+        this.#rest = text.subarray(end);
+        const whole = text.subarray(0, end).toString('utf8').split('\n').filter(Boolean);
+        lines.push(...whole.map((line) => JSON.parse(line) as JournalLine));
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** The directory below `outputsDir` (of a node and session) that holds a file named `name`; null while there is none. */
+export function findOutput(outputsDir: string, name: string): string | null {
+  if (!existsSync(outputsDir)) return null;
+  for (const entry of readdirSync(outputsDir, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile() && entry.name === name) return join(entry.parentPath, entry.name);
+  }
+  return null;
+}

@@ -1,0 +1,37 @@
+/** A coordinator from its configuration file: state and profiles are in the one SQLite file. */
+import { loadCoordinatorConfig } from '../config/processes.js';
+import { createCoordinator } from '../coordinator/index.js';
+import { systemClock } from '../std/clock.js';
+import { openSqliteStateStore } from '../store/sqlite/sqlite-state-store.js';
+import { openSqliteTelemetryStore } from '../store/sqlite/sqlite-telemetry-store.js';
+import { type DaemonOptions, runDaemon } from './daemon.js';
+import { loadResources } from './resources.js';
+
+export async function runCoordinator(file: string, options: DaemonOptions): Promise<void> {
+  const config = loadCoordinatorConfig(file);
+  await runDaemon('coordinator', options, async (logger) => {
+    const resources = loadResources(config, logger);
+    const database = { path: config.databasePath, logger };
+    const state = await openSqliteStateStore(database);
+    const telemetry = await openSqliteTelemetryStore(database);
+    const close = async () => {
+      await Promise.all([state.close(), telemetry.close()]);
+    };
+    try {
+      const coordinator = await createCoordinator({
+        ...config.listen,
+        ...resources,
+        token: config.token,
+        insecure: options.insecure,
+        state,
+        telemetry,
+        clock: systemClock(),
+        logger,
+      });
+      return { url: coordinator.address.url, close: () => coordinator.close().finally(close) };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  });
+}
