@@ -69,9 +69,11 @@ export class HostProcess {
   /** Hands an accepted connection over; afterwards it is no longer this process's. */
   sendSocket(message: ToHost, socket: Socket): boolean {
     if (!this.#child.connected) return false;
-    this.#child.send(message, socket, { keepOpen: false }, (error) => {
-      if (error !== null) socket.destroy();
-    });
+    // Node would make the server keep count of the connections that its children have, and with that count its close()
+    // never ends once such a child has exited. Without `server` the connection is the child's alone; destroying what is
+    // left of it here takes it off the server's own count.
+    Object.assign(socket, { server: undefined });
+    this.#child.send(message, socket, { keepOpen: false }, () => socket.destroy());
     return true;
   }
 

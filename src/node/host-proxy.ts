@@ -26,6 +26,8 @@ export interface ProxyOptions {
 /** Answers `request` with what the host answers; throws while there is nothing of it yet. */
 export async function proxyToHost(request: FastifyRequest, reply: FastifyReply, options: ProxyOptions): Promise<void> {
   const { raw } = request;
+  // What is refused here has a body that nobody reads to its end.
+  reply.header('connection', 'close');
   checkLength(raw);
   const upstream = httpRequest({
     socketPath: options.socketPath,
@@ -50,6 +52,7 @@ export async function proxyToHost(request: FastifyRequest, reply: FastifyReply, 
     raw.once('error', abandoned);
     raw.pipe(bounded).pipe(upstream);
   });
+  reply.removeHeader('connection');
   reply.hijack();
   answer.on('error', () => reply.raw.destroy());
   answer.on('aborted', () => reply.raw.destroy());

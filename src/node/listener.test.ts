@@ -1,0 +1,185 @@
+import { request } from 'node:http';
+import type { Socket } from 'node:net';
+import { expect, test } from 'vitest';
+import { linkPath } from '../handler-kit/host-protocol.js';
+import { isAlive, post, share, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
+
+const LINK = { source_handler: 3, source_output: 0, target_handler: 4, target_input: 0 };
+const input = (agent: TestAgent, handler_id = 3) => `${agent.url}/v1/sessions/5/handlers/${handler_id}/inputs/0`;
+
+async function running(options: Parameters<typeof startAgent>[0] = {}): Promise<TestAgent> {
+  const agent = await startAgent(options);
+  await agent.client.putSession(share());
+  await untilState(agent, 5, 'running');
+  return agent;
+}
+
+interface Upgraded {
+  readonly status: number;
+  readonly body: string;
+  readonly socket: Socket | null;
+}
+
+function upgrade(agent: TestAgent, path: string, headers: Record<string, string> = {}): Promise<Upgraded> {
+  return new Promise((resolve, reject) => {
+    const { host, port } = agent.address;
+    const all = { connection: 'upgrade', upgrade: 'orchestrator-link/1', ...headers };
+    const client = request({ host, port, path, headers: all, agent: false });
+    client.on('upgrade', (response, socket, head) => {
+      const status = response.statusCode ?? 0;
+      if (head.length > 0) resolve({ status, body: head.toString(), socket: socket as Socket });
+      else socket.once('data', (data: Buffer) => resolve({ status, body: data.toString(), socket: socket as Socket }));
+    });
+    client.on('response', (response) => {
+      let body = '';
+      response.on('data', (chunk) => {
+        body += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body, socket: null }));
+    });
+    client.on('error', reject);
+    client.end();
+  });
+}
+
+test('the connection of a link goes to the host that has the output', async () => {
+  const agent = await running();
+  const { status, body, socket } = await upgrade(agent, linkPath(5, LINK), { 'x-link': 'a' });
+  expect(status).toBe(101);
+  const session = (await agent.client.listSessions())[0]!;
+  expect(JSON.parse(body)).toMatchObject({
+    pid: session.handlers[2]!.pid,
+    url: linkPath(5, LINK),
+    headers: { 'x-link': 'a', upgrade: 'orchestrator-link/1' },
+  });
+  const echo = new Promise<string>((resolve) => socket!.once('data', (data) => resolve(data.toString())));
+  socket!.write('packet');
+  expect(await echo).toBe('packet');
+  socket!.destroy();
+});
+
+test('a link that nobody here has is answered 404, one to a host that is not ready 503', async () => {
+  const agent = await running();
+  const other = await upgrade(agent, linkPath(6, LINK));
+  expect([other.status, JSON.parse(other.body).code]).toEqual([404, 'SESSION_NOT_FOUND']);
+  const unknown = await upgrade(agent, linkPath(5, { ...LINK, source_handler: 9 }));
+  expect([unknown.status, JSON.parse(unknown.body).code]).toEqual([404, 'HANDLER_NOT_FOUND']);
+  const wrong = await upgrade(agent, '/v1/links');
+  expect([wrong.status, JSON.parse(wrong.body).code]).toEqual([404, 'ROUTE_NOT_FOUND']);
+  const spoken = await upgrade(agent, linkPath(5, LINK), { upgrade: 'websocket' });
+  expect([spoken.status, JSON.parse(spoken.body).code]).toEqual([400, 'LINK_PROTOCOL']);
+  await agent.client.putSession(share({ session_id: 7 }, { 3: { never_ready: true } }));
+  const early = await upgrade(agent, linkPath(7, LINK));
+  expect([early.status, JSON.parse(early.body).code]).toEqual([503, 'LINK_BUSY']);
+});
+
+test('links and requests need the token', async () => {
+  const agent = await running({ token: 'secret' });
+  expect((await upgrade(agent, linkPath(5, LINK))).status).toBe(401);
+  expect((await upgrade(agent, linkPath(5, LINK), { authorization: 'Bearer wrong' })).status).toBe(403);
+  const { status, body, socket } = await upgrade(agent, linkPath(5, LINK), { authorization: 'Bearer secret' });
+  expect(status).toBe(101);
+  expect(body).not.toContain('secret');
+  socket!.destroy();
+  expect((await fetch(`${agent.url}/v1/node`)).status).toBe(401);
+  expect((await fetch(`${agent.url}/v1/sessions`, { headers: { authorization: 'Bearer wrong' } })).status).toBe(403);
+  expect((await fetch(`${agent.url}/v1/health`)).status).toBe(200);
+  expect(await post(`${agent.url}/`, { action: 'start', session_id: 1 })).toMatchObject({
+    status: 401,
+    body: { result: 'Failed', code: 'TOKEN_MISSING' },
+  });
+});
+
+test('off loopback a token is needed, and a refused start leaves nothing', async () => {
+  await expect(startAgent({ host: '0.0.0.0' })).rejects.toMatchObject({ code: 'TOKEN_REQUIRED' });
+});
+
+test('a posted packet is passed to its host and the answer back', async () => {
+  const agent = await running();
+  const body = Buffer.alloc(3_000_000, 7);
+  const answer = await fetch(input(agent), { method: 'POST', body, headers: { 'content-type': 'image/jpeg' } });
+  expect(answer.status).toBe(202);
+  expect(await answer.json()).toEqual({
+    bytes: 3_000_000,
+    type: 'image/jpeg',
+    path: '/v1/sessions/5/handlers/3/inputs/0',
+  });
+});
+
+test('a posted packet over the bound is refused, with or without its length said', async () => {
+  const agent = await running();
+  const big = Buffer.alloc(33 * 1024 * 1024);
+  const said = await fetch(input(agent), { method: 'POST', body: big }).catch((error) => error);
+  // the server may close before the client has sent everything
+  if (said instanceof Response) {
+    expect(said.status).toBe(413);
+    expect(await said.json()).toMatchObject({ code: 'REQUEST_TOO_LARGE' });
+  }
+  const { host, port } = agent.address;
+  const status = await new Promise((resolve) => {
+    const client = request({ host, port, method: 'POST', path: new URL(input(agent)).pathname });
+    client.on('response', (response) => resolve(response.statusCode));
+    client.on('error', () => {});
+    for (let sent = 0; sent < big.length; sent += 1024 * 1024) client.write(big.subarray(sent, sent + 1024 * 1024));
+  });
+  expect(status).toBe(413);
+});
+
+test('packets for what is not here are answered 404', async () => {
+  const agent = await running();
+  const get = async (url: string) => ((await (await fetch(url)).json()) as { code: string }).code;
+  const answer = await fetch(input(agent, 9), { method: 'POST', body: 'x' });
+  expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([404, 'HANDLER_NOT_FOUND']);
+  expect(await get(`${agent.url}/v1/sessions/6/handlers/3/pages/live`)).toBe('SESSION_NOT_FOUND');
+  expect(await get(`${agent.url}/v1/nothing`)).toBe('ROUTE_NOT_FOUND');
+});
+
+test('an endless page streams, and ends at the host when the reader goes', async () => {
+  const agent = await running();
+  const pages = `${agent.url}/v1/sessions/5/handlers/3/pages`;
+  const reading = new AbortController();
+  const answer = await fetch(`${pages}/live`, { signal: reading.signal });
+  expect(answer.headers.get('content-type')).toContain('multipart/x-mixed-replace');
+  const reader = answer.body!.getReader();
+  for (let chunks = 0; chunks < 3; chunks++) expect((await reader.read()).done).toBe(false);
+  reading.abort();
+  await until(async () => (await (await fetch(`${pages}/told`)).text()).includes('live closed'), 'page closed');
+});
+
+test('a client that breaks off a post ends it at the host', async () => {
+  const agent = await running();
+  const { host, port } = agent.address;
+  const headers = { 'content-length': '1000000' };
+  const client = request({ host, port, method: 'POST', path: new URL(input(agent)).pathname, headers });
+  client.on('error', () => {});
+  client.write(Buffer.alloc(1000));
+  const told = `${agent.url}/v1/sessions/5/handlers/3/pages/told`;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  client.destroy();
+  await until(async () => (await (await fetch(told)).text()).includes('post aborted'), 'post aborted');
+});
+
+test('a malformed session is refused with the field', async () => {
+  const agent = await startAgent();
+  const put = async (body: unknown) => {
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(`${agent.url}/v1/sessions/5`, { method: 'PUT', body: JSON.stringify(body), headers });
+    return (await answer.json()) as { code: string; detail: string };
+  };
+  expect(await put({ ...share(), desired: 'fast' })).toMatchObject({ code: 'REQUEST_INVALID' });
+  expect((await put({ ...share(), session_id: 6 })).detail).toContain('session_id 6');
+  const answer = await fetch(`${agent.url}/v1/sessions/5`, { method: 'DELETE' });
+  expect(answer.status).toBe(400);
+});
+
+test('open pages do not keep the agent from closing', async () => {
+  const agent = await running();
+  const { pid } = (await agent.client.listSessions())[0]!.handlers[2]!;
+  const live = await fetch(`${agent.url}/v1/sessions/5/handlers/3/pages/live`);
+  const ended = live.text().catch(() => 'cut');
+  const startMs = performance.now();
+  await agent.close();
+  await ended;
+  expect(performance.now() - startMs).toBeLessThan(3_000);
+  expect(isAlive(pid!)).toBe(false);
+});
