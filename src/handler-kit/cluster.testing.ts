@@ -1,0 +1,258 @@
+/**
+ * A session of several handler hosts in one process, with faults: each handler is a host of its own, joined by memory
+ * links whose deliveries take random turns, whose connections can be cut, and whose ends can be killed and started again.
+ * The sink's record and the source's checkpoint outlive their hosts, like files do.
+ */
+import type { DataPacket, Delivery, DropPacket } from '../contracts/packet.js';
+import { LinkReceiver } from '../links/link-receiver.js';
+import { memoryDial } from '../links/memory-link.js';
+import { systemClock } from '../std/clock.js';
+import { deferred } from '../std/deferred.js';
+import { silentLogger } from '../std/logger.js';
+import type { HandlerManifest, ProcessingHandler, SourceHandler } from './define.js';
+import { HandlerRunner } from './runner.js';
+import { SourceRunner } from './source-runner.js';
+import { Telemetry } from './telemetry.js';
+
+export interface Topology {
+  /** `inputs[n]`: the handlers that feed handler n, in the order of its inputs; handler 0 is the source, the last the sink. */
+  readonly inputs: readonly (readonly number[])[];
+}
+
+export interface ClusterOptions extends Topology {
+  readonly delivery: Delivery;
+  /** The source ends before this sequence. */
+  readonly packets: number;
+  readonly random: () => number;
+  readonly latencyMsMax?: number | null;
+  /** Handlers whose process() throws on these sequences. */
+  readonly failing?: ReadonlyMap<number, ReadonlySet<number>>;
+  /** Handlers that give no output for these sequences. */
+  readonly silent?: ReadonlyMap<number, ReadonlySet<number>>;
+}
+
+export interface SinkRecord {
+  readonly sequence: number;
+  /** Content of the packet at the sink, or why it was dropped. */
+  readonly what: string;
+}
+
+interface Host {
+  readonly runner: HandlerRunner | SourceRunner;
+  readonly receivers: LinkReceiver[];
+}
+
+const clock = systemClock();
+
+export class TestCluster {
+  readonly records: SinkRecord[] = [];
+  readonly ended = deferred<void>();
+  readonly #options: ClusterOptions;
+  readonly #hosts: Host[] = [];
+  readonly #cuts = new Set<() => void>();
+  #checkpoint = -1;
+  #emitted = 0;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    options.inputs.forEach((_, handler) => {
+      this.#hosts[handler] = this.#start(handler);
+    });
+    this.#hosts.forEach((_, handler) => {
+      this.#connect(handler);
+    });
+    this.#run();
+  }
+
+  get sink(): HandlerRunner {
+    return this.#hosts.at(-1)!.runner as HandlerRunner;
+  }
+
+  get emitted(): number {
+    return this.#emitted;
+  }
+
+  runner(handler: number): HandlerRunner | SourceRunner {
+    return this.#hosts[handler]!.runner;
+  }
+
+  /** Cuts a random connection; what is in flight on it is lost. */
+  cut(): void {
+    const cuts = [...this.#cuts];
+    cuts[Math.floor(this.#options.random() * cuts.length)]?.();
+  }
+
+  /** Kills a host and starts it again; nothing of it survives but files. */
+  restart(handler: number): void {
+    const { runner, receivers } = this.#hosts[handler]!;
+    this.#checkpoint = Math.max(this.#checkpoint, this.#hosts[0]!.runner.settled);
+    for (const receiver of receivers) receiver.close();
+    void runner.close();
+    this.#hosts[handler] = this.#start(handler);
+    this.#connect(handler);
+    if (handler === 0) this.#run();
+  }
+
+  async close(): Promise<void> {
+    for (const { runner, receivers } of this.#hosts) {
+      for (const receiver of receivers) receiver.close();
+      await runner.close();
+    }
+  }
+
+  #run(): void {
+    (this.#hosts[0]!.runner as SourceRunner).run();
+  }
+
+  #start(handler: number): Host {
+    const { inputs, delivery, latencyMsMax } = this.#options;
+    const sink = handler === inputs.length - 1;
+    const common = {
+      handlerId: handler,
+      manifest: manifestOf(inputs[handler]!.length, sink),
+      delivery,
+      speed: 1,
+      clock,
+      logger: silentLogger,
+      telemetry: new Telemetry({ session_id: 1, clock }),
+    };
+    const runner =
+      handler === 0
+        ? new SourceRunner({
+            ...common,
+            handler: this.#source(),
+            resumeAfter: this.#checkpoint,
+            latencyMsMax: latencyMsMax ?? null,
+            onFailed: (error) => this.ended.reject(error),
+          })
+        : new HandlerRunner({ ...common, handler: sink ? this.#sinkHandler() : this.#worker(handler) });
+    inputs.forEach((sources, target) => {
+      sources.forEach((source, target_input) => {
+        if (source === handler) runner.outputs.add(linkOf(source, target, target_input));
+      });
+    });
+    return { runner, receivers: [] };
+  }
+
+  #connect(handler: number): void {
+    const { inputs, delivery, random } = this.#options;
+    const { runner, receivers } = this.#hosts[handler]!;
+    if (runner instanceof SourceRunner) return;
+    inputs[handler]!.forEach((source, input) => {
+      const link = linkOf(source, handler, input);
+      const receiver = new LinkReceiver({
+        link,
+        delivery,
+        clock,
+        logger: silentLogger,
+        generation: 0,
+        settled: runner.startsAfter,
+        random,
+        dial: (hello, events) => {
+          const schedule = this.#turns();
+          return memoryDial({
+            find: () => this.#hosts[source]!.runner.outputs.find(link),
+            clock,
+            schedule,
+            onConnection: (cut) => this.#cuts.add(cut),
+          })(hello, { ...events, closed: (reason) => events.closed(reason) });
+        },
+        onPacket: (packet, arrival) => runner.accept(input, packet, arrival),
+        onFloor: (settled) => runner.raiseFloor(settled),
+      });
+      receivers.push(receiver);
+      runner.setInput(input, receiver);
+      receiver.start();
+    });
+  }
+
+  /** Deliveries in order, a random few per turn of the event loop. */
+  #turns(): (deliver: () => void) => void {
+    const waiting: (() => void)[] = [];
+    const turn = (): void => {
+      for (let count = Math.floor(this.#options.random() * 4); count > 0; count--) waiting.shift()?.();
+      if (waiting.length > 0) setImmediate(turn);
+    };
+    return (deliver) => {
+      waiting.push(deliver);
+      if (waiting.length === 1) setImmediate(turn);
+    };
+  }
+
+  async #pause(): Promise<void> {
+    for (let turns = Math.floor(this.#options.random() * 3); turns > 0; turns--) await new Promise(setImmediate);
+  }
+
+  #source(): SourceHandler {
+    const { packets } = this.#options;
+    return {
+      kind: 'source',
+      run: async (control) => {
+        while (control.nextSequence() < packets && !control.signal.aborted) {
+          await this.#pause();
+          const sequence = control.nextSequence();
+          this.#emitted = Math.max(this.#emitted, sequence + 1);
+          await control.emit({ type: 'bytes', data: Buffer.from(String(sequence)) }, {});
+        }
+      },
+      close() {},
+    };
+  }
+
+  #worker(handler: number): ProcessingHandler {
+    const { failing, silent } = this.#options;
+    return {
+      kind: 'processing',
+      process: async (packets) => {
+        await this.#pause();
+        const { sequence } = packets[0]!;
+        if (failing?.get(handler)?.has(sequence)) throw new Error(`no ${sequence}`);
+        if (silent?.get(handler)?.has(sequence)) return { outputs: [null] };
+        return { outputs: [{ type: 'bytes', data: Buffer.from(contentOf(packets)) }] };
+      },
+      close() {},
+    };
+  }
+
+  #sinkHandler(): ProcessingHandler {
+    return {
+      kind: 'processing',
+      committed: this.records.at(-1)?.sequence ?? -1,
+      process: async (packets) => {
+        await this.#pause();
+        this.records.push({ sequence: packets[0]!.sequence, what: contentOf(packets) });
+        return { outputs: [] };
+      },
+      dropped: (packet: DropPacket) => {
+        this.records.push({ sequence: packet.sequence, what: `${packet.reason} ${packet.handler_id}` });
+      },
+      ended: () => this.ended.resolve(),
+      close() {},
+    };
+  }
+}
+
+/** All inputs must agree on the number that the source wrote. */
+function contentOf(packets: readonly DataPacket[]): string {
+  const contents = new Set(packets.map(({ payload }) => (payload.type === 'bytes' ? payload.data.toString() : '')));
+  return contents.size === 1 ? [...contents][0]! : `mixed ${[...contents].join(',')}`;
+}
+
+function linkOf(source_handler: number, target_handler: number, target_input: number) {
+  return { source_handler, source_output: 0, target_handler, target_input };
+}
+
+function manifestOf(inputs: number, sink: boolean): HandlerManifest {
+  return {
+    handler_type_id: 1,
+    handler_type_name: 'test',
+    aliases: [],
+    description: '',
+    inputs: Array.from({ length: inputs }, (_, index) => ({ name: `in${index}`, accepts: ['bytes'] })),
+    outputs: sink ? [] : [{ name: 'out', emits: 'bytes' }],
+    params: null,
+    cost: { cpu_ms: 0, gpu_ms: 0, mem_mb: 0, out_bytes: 0 },
+    host: 'own',
+    load: () => Promise.reject(new Error('not loaded in tests')),
+  };
+}

@@ -1,0 +1,339 @@
+/**
+ * A handler host: the subprocess in which handlers run, between the agent (IPC, host-protocol.ts) and the data plane.
+ *
+ *   empty --configure--> preparing --all created, socket listens--> ready --run--> running --drain--> draining
+ *   preparing --a handler could not be created--> failed (exits);  any --stop, or the agent is gone--> exited
+ *   configure again (same handlers): links are added, retargeted, removed; what runs goes on
+ *
+ * Links to other hosts are dialled on `run`, not before: a host that is to replace another takes its links over only
+ * when everything is ready. Invariant: without the agent there is no host; it exits at once when the channel closes.
+ */
+import { unlink } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import type { HandlerState } from '../contracts/node.js';
+import type { PayloadType } from '../contracts/packet.js';
+import type { ProfileSample } from '../contracts/report.js';
+import type { Dial } from '../links/link.js';
+import { LinkReceiver } from '../links/link-receiver.js';
+import type { LinkSender } from '../links/link-sender.js';
+import { memoryDial } from '../links/memory-link.js';
+import { type AcceptOptions, acceptLink, refuseUpgrade, socketDial } from '../links/upgrade.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+import type { HandlerManifest } from './define.js';
+import { createHandler, type HostedHandler } from './host-handler.js';
+import { createHostServer } from './host-http.js';
+import {
+  type FromHost,
+  type HostConfig,
+  type HostLink,
+  linkPath,
+  REPORT_FLUSH_MS,
+  type ToHost,
+} from './host-protocol.js';
+import { linkKey } from './outputs.js';
+import { PostedInput } from './posted-input.js';
+import { HandlerRunner } from './runner.js';
+import { SourceRunner } from './source-runner.js';
+import { Telemetry } from './telemetry.js';
+
+/** How often draining is looked at, ms. */
+const DRAIN_POLL_MS = 20;
+/** Nothing arrived for this long: what was in flight towards this host is through, ms. */
+const DRAIN_QUIET_MS = 300;
+/** Handlers get this long to close before the process ends anyway, ms. */
+const CLOSE_MS = 2000;
+
+export interface HandlerHostOptions {
+  readonly manifests: readonly HandlerManifest[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  send(message: FromHost): void;
+  exit(code: number): void;
+}
+
+export class HandlerHost {
+  readonly #options: HandlerHostOptions;
+  readonly #handlers = new Map<number, HostedHandler>();
+  readonly #posted = new Map<string, PostedInput>();
+  #config: HostConfig | null = null;
+  #telemetry: Telemetry | null = null;
+  #server: Server | null = null;
+  #state: HandlerState = 'preparing';
+  #wantsRun = false;
+  #configured: Promise<void> = Promise.resolve();
+  #timers: NodeJS.Timeout[] = [];
+  #cpu = process.cpuUsage();
+
+  constructor(options: HandlerHostOptions) {
+    this.#options = options;
+  }
+
+  /** A message of the agent; `socket` comes with `link`. */
+  receive(message: ToHost, socket?: Socket): void {
+    switch (message.type) {
+      case 'configure':
+        this.#configured = this.#configured.then(() => this.#configure(message.config));
+        break;
+      case 'run':
+        void this.#configured.then(() => this.#run());
+        break;
+      case 'drain':
+        void this.#configured.then(() => this.#drain());
+        break;
+      case 'stop':
+        void this.stop();
+        break;
+      case 'ping':
+        this.#options.send({ type: 'pong', id: message.id, handlers: this.#statuses() });
+        break;
+      case 'link':
+        if (socket !== undefined) {
+          this.#acceptLink(message.url, message.headers, socket, Buffer.from(message.head, 'base64'));
+        }
+        break;
+    }
+  }
+
+  /** Closes everything and exits 0; a handler that does not close in time is left. */
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    const closing = Promise.allSettled([...this.#handlers.values()].map((one) => one.close()));
+    await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
+    this.#flush();
+    await this.removeSocket();
+    this.#options.exit(0);
+  }
+
+  async removeSocket(): Promise<void> {
+    this.#server?.close();
+    if (this.#config !== null) await unlink(this.#config.socketPath).catch(() => {});
+  }
+
+  /** A rejection that no code waits for: the packet of the one handler that is at work ends with it. */
+  rejected(reason: unknown): void {
+    const busy = [...this.#handlers.values()].filter(
+      ({ runner }) => runner instanceof HandlerRunner && !runner.resting,
+    );
+    const error = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
+    this.#options.logger.error({ error, handlers: busy.map((one) => one.handlerId) }, 'unhandled rejection');
+    const only = busy.length === 1 ? busy[0]!.runner : null;
+    if (only instanceof HandlerRunner) only.failCurrent(reason);
+  }
+
+  async #configure(config: HostConfig): Promise<void> {
+    const first = this.#config === null;
+    this.#config = config;
+    try {
+      if (first) await this.#create(config);
+      this.#applyLinks(config);
+      if (first) await this.#listen(config);
+    } catch (thrown) {
+      const error = toOrchestratorError(thrown);
+      const handler_id = typeof error.context.handler_id === 'number' ? error.context.handler_id : -1;
+      this.#options.send({ type: 'failed', handler_id, problem: error.toProblem() });
+      this.#options.exit(1);
+      return;
+    }
+    if (first) this.#state = 'ready';
+    this.#options.send({ type: 'ready' });
+  }
+
+  async #create(config: HostConfig): Promise<void> {
+    const { manifests, clock, logger, send } = this.#options;
+    const telemetry = new Telemetry({ session_id: config.session_id, clock });
+    this.#telemetry = telemetry;
+    const created = await Promise.all(
+      config.handlers.map((spec) => {
+        const handler_id = spec.handler_id;
+        const onProgress = (message: string): void => send({ type: 'progress', handler_id, message });
+        const onSourceFailed = (error: unknown): void => this.#sourceFailed(handler_id, error);
+        return createHandler({ manifests, config, spec, clock, logger, telemetry, onProgress, onSourceFailed });
+      }),
+    );
+    for (const hosted of created) this.#handlers.set(hosted.handlerId, hosted);
+    this.#timers.push(setInterval(() => this.#flush(), REPORT_FLUSH_MS));
+  }
+
+  #sourceFailed(handlerId: number, error: unknown): void {
+    const { message } = toOrchestratorError(error);
+    this.#options.logger.error({ handler_id: handlerId }, `Error: source ${handlerId} failed: ${message}`);
+    this.#options.exit(1);
+  }
+
+  /** Sending ends first, so that links within this host find them. */
+  #applyLinks(config: HostConfig): void {
+    this.#removeLinks(new Set(config.links.map(linkKey)));
+    for (const link of config.links) {
+      const source = this.#handlers.get(link.source_handler);
+      if (source !== undefined && source.runner.outputs.find(link) === undefined) source.runner.outputs.add(link);
+    }
+    for (const link of config.links) {
+      const target = this.#handlers.get(link.target_handler);
+      if (target !== undefined) this.#applyInput(target, link, config);
+    }
+  }
+
+  #removeLinks(wanted: ReadonlySet<string>): void {
+    for (const { inputs, runner } of this.#handlers.values()) {
+      for (const [key, { receiver, link }] of inputs) {
+        if (wanted.has(key)) continue;
+        receiver.close();
+        inputs.delete(key);
+        if (runner instanceof HandlerRunner) runner.setInput(link.target_input, undefined);
+      }
+      for (const link of runner.outputs.links()) if (!wanted.has(linkKey(link))) runner.outputs.remove(link);
+    }
+  }
+
+  #applyInput(target: HostedHandler, link: HostLink, config: HostConfig): void {
+    const { runner, inputs } = target;
+    if (!(runner instanceof HandlerRunner)) return;
+    const key = linkKey(link);
+    const local = this.#handlers.get(link.source_handler);
+    const dialled = local === undefined ? JSON.stringify(link.dial ?? null) : 'in_host';
+    const known = inputs.get(key);
+    if (known !== undefined) {
+      known.receiver.setGeneration(config.generation);
+      if (known.dialled === dialled) return;
+      known.receiver.retarget(this.#dialOf(link, config));
+      inputs.set(key, { ...known, link, dialled });
+      return;
+    }
+    const receiver = new LinkReceiver({
+      link,
+      delivery: config.delivery,
+      clock: this.#options.clock,
+      logger: this.#options.logger,
+      dial: this.#dialOf(link, config),
+      generation: config.generation,
+      settled: runner.startsAfter,
+      onPacket: (packet, arrival) => runner.accept(link.target_input, packet, arrival),
+      onFloor: (settled) => runner.raiseFloor(settled),
+    });
+    inputs.set(key, { link, receiver, dialled });
+    runner.setInput(link.target_input, receiver);
+    if (local !== undefined || this.#wantsRun) receiver.start();
+  }
+
+  #dialOf(link: HostLink, config: HostConfig): Dial {
+    const source = this.#handlers.get(link.source_handler);
+    if (source !== undefined) {
+      return memoryDial({ find: () => source.runner.outputs.find(link), clock: this.#options.clock });
+    }
+    if (link.dial === undefined) {
+      throw new OrchestratorError('LINK_UNKNOWN_HANDLER', `link ${linkKey(link)} has no address to dial`, { link });
+    }
+    // A Unix socket of a neighbour is guarded by its directory; only other nodes are shown the token.
+    const token = link.dial.kind === 'unix' ? null : config.token;
+    return socketDial({ address: link.dial, path: linkPath(config.session_id, link), token });
+  }
+
+  async #listen(config: HostConfig): Promise<void> {
+    const server = createHostServer({
+      sessionId: config.session_id,
+      handler: (id) => this.#handlers.get(id)?.handler,
+      postedInput: (id, input) => this.#postedInput(id, input),
+      link: (url, headers, socket, head) => this.#acceptLink(url, headers, socket, head),
+    });
+    this.#server = server;
+    await unlink(config.socketPath).catch(() => {});
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(config.socketPath, resolve);
+    });
+  }
+
+  #postedInput(id: number, input: number): { posted: PostedInput; accepts: readonly PayloadType[] } | undefined {
+    const config = this.#config!;
+    const hosted = this.#handlers.get(id);
+    const port = hosted?.manifest.inputs[input];
+    if (port === undefined || !(hosted?.runner instanceof HandlerRunner)) return undefined;
+    if ([...hosted.inputs.values()].some(({ link }) => link.target_input === input)) {
+      throw new OrchestratorError('REQUEST_INVALID', `input ${id}.${input} is fed by a link`, {
+        handler_id: id,
+        input,
+      });
+    }
+    const key = `${id}.${input}`;
+    const { delivery, latency_ms_max: latencyMsMax } = config;
+    const posted =
+      this.#posted.get(key) ??
+      new PostedInput({ runner: hosted.runner, input, delivery, latencyMsMax, clock: this.#options.clock });
+    this.#posted.set(key, posted);
+    return { posted, accepts: port.accepts };
+  }
+
+  #acceptLink(url: string, headers: AcceptOptions['headers'], socket: Socket, head: Buffer): void {
+    const sender = this.#senderAt(url.split('?', 1)[0]!);
+    if (sender === undefined) {
+      refuseUpgrade(socket, new OrchestratorError('HANDLER_NOT_FOUND', `no output of this host is at ${url}`));
+    } else {
+      acceptLink({ socket, headers, head, sender, clock: this.#options.clock });
+    }
+  }
+
+  #senderAt(path: string): LinkSender | undefined {
+    for (const { runner } of this.#handlers.values()) {
+      for (const link of runner.outputs.links()) {
+        if (linkPath(this.#config!.session_id, link) === path) return runner.outputs.find(link);
+      }
+    }
+    return undefined;
+  }
+
+  #run(): void {
+    if (this.#state !== 'ready' && this.#state !== 'running') return;
+    this.#wantsRun = true;
+    this.#state = 'running';
+    for (const { runner, inputs } of this.#handlers.values()) {
+      for (const { receiver } of inputs.values()) receiver.start();
+      if (runner instanceof SourceRunner) runner.run();
+    }
+  }
+
+  async #drain(): Promise<void> {
+    this.#state = 'draining';
+    for (const posted of this.#posted.values()) posted.refuse();
+    const runners = [...this.#handlers.values()].map(({ runner }) => runner);
+    await Promise.all(runners.map((runner) => (runner instanceof SourceRunner ? runner.silence() : undefined)));
+    const poll = setInterval(() => {
+      if (!runners.every(isDrained)) return;
+      clearInterval(poll);
+      this.#flush();
+      this.#options.send({ type: 'drained' });
+    }, DRAIN_POLL_MS);
+    this.#timers.push(poll);
+  }
+
+  #statuses() {
+    return [...this.#handlers.values()].map((one) => one.status(this.#state));
+  }
+
+  #flush(): void {
+    const config = this.#config;
+    const used = process.cpuUsage(this.#cpu);
+    this.#cpu = process.cpuUsage();
+    if (config === null) return;
+    const now = this.#options.clock.now();
+    const handlers = [...this.#handlers.values()];
+    const busy = handlers.map((one) => one.takeBusyMs());
+    const total = busy.reduce((sum, ms) => sum + ms, 0);
+    const cpuMs = (used.user + used.system) / 1000;
+    const share = (index: number): number => (total > 0 ? busy[index]! / total : 1 / handlers.length);
+    const profile = handlers
+      .map((one, index) => one.profile(config, now, cpuMs * share(index)))
+      .filter((sample): sample is ProfileSample => sample !== null);
+    const links = handlers.flatMap((one) => one.linkInfo(config, now));
+    const report = this.#telemetry?.flush(profile, links);
+    if (report != null) this.#options.send(report);
+  }
+}
+
+function isDrained(runner: HandlerRunner | SourceRunner): boolean {
+  if (!runner.outputs.flushed) return false;
+  if (runner instanceof SourceRunner) return true;
+  return runner.meter.ended || (runner.idle && performance.now() - runner.activeMs >= DRAIN_QUIET_MS);
+}

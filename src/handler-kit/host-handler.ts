@@ -1,0 +1,173 @@
+/**
+ * One handler as its host keeps it: created from its manifest, run by a HandlerRunner or a SourceRunner, with the
+ * receiving ends of its input links.
+ */
+import { mkdir } from 'node:fs/promises';
+import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import { HandlerTypeRegistry, parseParams } from '../contracts/handler-type.js';
+import type { HandlerState, LinkStats } from '../contracts/node.js';
+import { profileKey } from '../contracts/plan.js';
+import type { LinkInfo, ProfileSample } from '../contracts/report.js';
+import type { LinkReceiver } from '../links/link-receiver.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+import { allowedPath } from './allowed-path.js';
+import type { Handler, HandlerContext, HandlerManifest } from './define.js';
+import type { HostConfig, HostHandler, HostHandlerStatus, HostLink } from './host-protocol.js';
+import { HandlerRunner } from './runner.js';
+import { SourceRunner } from './source-runner.js';
+import type { Telemetry } from './telemetry.js';
+
+export interface CreateOptions {
+  readonly manifests: readonly HandlerManifest[];
+  readonly config: HostConfig;
+  readonly spec: HostHandler;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+  onProgress(message: string): void;
+  onSourceFailed(error: unknown): void;
+}
+
+/** An input link: `dialled` says where to, so that a changed address is seen. */
+export interface InputLink {
+  readonly link: HostLink;
+  readonly receiver: LinkReceiver;
+  readonly dialled: string;
+}
+
+export class HostedHandler {
+  readonly handlerId: number;
+  readonly manifest: HandlerManifest;
+  readonly handler: Handler;
+  readonly runner: HandlerRunner | SourceRunner;
+  readonly inputs = new Map<string, InputLink>();
+  readonly #profileKey: string;
+  #reportedBusyMs = 0;
+
+  constructor(options: CreateOptions, manifest: HandlerManifest, handler: Handler, params: Record<string, unknown>) {
+    const { config, spec, clock, telemetry } = options;
+    this.handlerId = spec.handler_id;
+    this.manifest = manifest;
+    this.handler = handler;
+    this.#profileKey = profileKey(params);
+    const { delivery, speed, latency_ms_max } = config;
+    const logger = options.logger;
+    const common = { handlerId: spec.handler_id, manifest, delivery, speed, clock, logger, telemetry };
+    this.runner =
+      handler.kind === 'processing'
+        ? new HandlerRunner({ ...common, handler })
+        : new SourceRunner({
+            ...common,
+            handler,
+            resumeAfter: spec.resume_after,
+            latencyMsMax: latency_ms_max,
+            onFailed: options.onSourceFailed,
+          });
+  }
+
+  status(state: HandlerState): HostHandlerStatus {
+    return {
+      handler_id: this.handlerId,
+      state,
+      stats: this.runner.stats(),
+      links: [...this.inputs.values()].map(linkStats),
+      settled: this.runner.settled,
+      busy_ms: this.runner.meter.busyMs,
+    };
+  }
+
+  /** Time at work since the last call, ms: the share of the host's CPU that is this handler's. */
+  takeBusyMs(): number {
+    const busyMs = this.runner.meter.busyMs - this.#reportedBusyMs;
+    this.#reportedBusyMs = this.runner.meter.busyMs;
+    return busyMs;
+  }
+
+  /** `cpuMs` of this period; null when nothing was processed in it. */
+  profile(config: HostConfig, timestamp: number, cpuMs: number): ProfileSample | null {
+    const period = this.runner.meter.period();
+    if (period === null) return null;
+    return {
+      timestamp,
+      session_id: config.session_id,
+      handler_id: this.handlerId,
+      handler_type: this.manifest.handler_type_id,
+      profile_key: this.#profileKey,
+      packets: period.packets,
+      service_ms: period.serviceMs / period.packets,
+      service_ms_p95: period.serviceMsP95,
+      queue_ms: period.queueMs / period.packets,
+      cpu_ms: cpuMs / period.packets,
+      out_bytes: period.emitted === 0 ? 0 : period.outBytes / period.emitted,
+    };
+  }
+
+  /** Links from other hosts over this period. */
+  linkInfo(config: HostConfig, timestamp: number): LinkInfo[] {
+    return [...this.inputs.values()].flatMap(({ link, receiver }) => {
+      const { packets, bytes, latencyMs } = receiver.period();
+      if (receiver.transport === 'in_host' || packets === 0) return [];
+      const { source_handler, target_handler, source_node, target_node } = link;
+      const ends = { session_id: config.session_id, source_handler, target_handler, source_node, target_node };
+      return [{ timestamp, ...ends, packets, bytes, latency_ms: latencyMs }];
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const { receiver } of this.inputs.values()) receiver.close();
+    await this.runner.close();
+  }
+}
+
+function linkStats({ link, receiver }: InputLink): LinkStats {
+  const { source_handler, source_output, target_handler, target_input } = link;
+  const { packets, bytes, reconnects, duplicates, latencyMs } = receiver.meter;
+  return {
+    ...{ source_handler, source_output, target_handler, target_input },
+    transport: receiver.transport,
+    connected: receiver.connected,
+    ...{ packets, bytes, reconnects, duplicates },
+    latency_ms_p50: latencyMs.quantile(0.5),
+    latency_ms_p95: latencyMs.quantile(0.95),
+  };
+}
+
+/** Loads the code and creates the handler; throws an OrchestratorError that says which and why. */
+export async function createHandler(options: CreateOptions): Promise<HostedHandler> {
+  const { manifests, config, spec } = options;
+  const where = `handler ${spec.handler_id} ${spec.handler_name}`;
+  const type = new HandlerTypeRegistry(manifests).get(spec.handler_type, where);
+  const manifest = manifests.find((one) => one.handler_type_id === type.handler_type_id)!;
+  const { params } = parseParams(type, spec.params, where);
+  try {
+    await mkdir(config.outputDir, { recursive: true });
+    const module = await manifest.load();
+    const handler = await module.create(contextOf(options, params) as HandlerContext<never>);
+    return new HostedHandler(options, manifest, handler, params);
+  } catch (thrown) {
+    const error = toOrchestratorError(thrown);
+    const code = error.code === 'INTERNAL' ? 'HANDLER_FAILED' : error.code;
+    const context = { ...error.context, handler_id: spec.handler_id };
+    throw new OrchestratorError(code, `${where}: ${error.message}`, context, { cause: thrown });
+  }
+}
+
+function contextOf(options: CreateOptions, params: Record<string, unknown>): HandlerContext<Record<string, unknown>> {
+  const { config, spec, clock, logger } = options;
+  return {
+    session_id: config.session_id,
+    handler_id: spec.handler_id,
+    handler_name: spec.handler_name,
+    node_id: config.node_id,
+    params,
+    delivery: config.delivery,
+    clock,
+    logger,
+    threads: config.threads,
+    cacheDir: config.cacheDir,
+    outputDir: config.outputDir,
+    allowedPath: (path) => allowedPath(path, config.allow),
+    progress: options.onProgress,
+  };
+}

@@ -1,0 +1,142 @@
+/**
+ * The outputs of one handler: every output may feed several links. Invariant: each emission puts exactly one packet or
+ * marker on every link, so what is settled on the slowest link is settled for the handler, transitively to the sinks.
+ */
+import type { BlueprintLink } from '../contracts/blueprint.js';
+import type { DataPacket, Delivery, DropReason } from '../contracts/packet.js';
+import type { LinkHello, LinkPacket } from '../links/link.js';
+import { LinkSender } from '../links/link-sender.js';
+import type { Clock } from '../std/clock.js';
+
+export interface OutputsOptions {
+  readonly handlerId: number;
+  readonly delivery: Delivery;
+  readonly clock: Clock;
+  /** Sources that continue: what lies at or below it is settled everywhere; -1 otherwise. */
+  readonly settled: number;
+  onSettled(): void;
+  onAttached?(hello: LinkHello): void;
+  onSent(packet: DataPacket, bytes: number | null): void;
+  onDropped(reason: DropReason): void;
+}
+
+interface OutputLink {
+  readonly link: BlueprintLink;
+  readonly sender: LinkSender;
+}
+
+/** One name for a link, the same in every host that knows it. */
+export function linkKey(link: BlueprintLink): string {
+  return `${link.source_handler}.${link.source_output}-${link.target_handler}.${link.target_input}`;
+}
+
+export class Outputs {
+  readonly #options: OutputsOptions;
+  readonly #links = new Map<string, OutputLink>();
+  #last: number;
+  #peersReceived = -1;
+
+  constructor(options: OutputsOptions) {
+    this.#options = options;
+    this.#last = options.settled;
+  }
+
+  get count(): number {
+    return this.#links.size;
+  }
+
+  /** Highest sequence emitted. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** Highest sequence that a receiver said it had when it connected: an earlier run of this handler emitted it. */
+  get peersReceived(): number {
+    return this.#peersReceived;
+  }
+
+  /** Settled on every link; what was emitted when there is none. */
+  get settled(): number {
+    let settled = Number.POSITIVE_INFINITY;
+    for (const { sender } of this.#links.values()) settled = Math.min(settled, sender.settled);
+    return settled === Number.POSITIVE_INFINITY ? this.#last : settled;
+  }
+
+  /** True when every other end has said what it already has. */
+  get attached(): boolean {
+    return [...this.#links.values()].every(({ sender }) => sender.attached);
+  }
+
+  /** Nothing is kept for anybody who is connected. */
+  get flushed(): boolean {
+    return [...this.#links.values()].every(({ sender }) => sender.retained === 0 || !sender.connected);
+  }
+
+  /** Makes the sending end of a link; one that joins later begins after what was emitted. */
+  add(link: BlueprintLink): LinkSender {
+    const { handlerId, delivery, clock } = this.#options;
+    const sender = new LinkSender({
+      handlerId,
+      delivery,
+      clock,
+      settled: this.#last,
+      onSettled: () => this.#options.onSettled(),
+      onAttached: (hello) => {
+        this.#peersReceived = Math.max(this.#peersReceived, hello.received);
+        this.#options.onAttached?.(hello);
+      },
+      onSent: (packet, bytes) => this.#options.onSent(packet, bytes),
+      onDropped: (reason) => this.#options.onDropped(reason),
+    });
+    this.#links.set(linkKey(link), { link, sender });
+    return sender;
+  }
+
+  links(): BlueprintLink[] {
+    return [...this.#links.values()].map(({ link }) => link);
+  }
+
+  find(link: BlueprintLink): LinkSender | undefined {
+    return this.#links.get(linkKey(link))?.sender;
+  }
+
+  remove(link: BlueprintLink): void {
+    const key = linkKey(link);
+    const sender = this.#links.get(key)?.sender;
+    this.#links.delete(key);
+    sender?.close();
+    this.#options.onSettled();
+  }
+
+  /** `packetOf(output)` for each link. */
+  emit(packetOf: (output: number) => LinkPacket): void {
+    for (const { link, sender } of this.#links.values()) {
+      const packet = packetOf(link.source_output);
+      this.#last = Math.max(this.#last, packet.sequence);
+      sender.send(packet);
+    }
+  }
+
+  /** The same packet (a marker, the end) on every link. */
+  emitAll(packet: LinkPacket): void {
+    this.#last = Math.max(this.#last, packet.sequence);
+    for (const { sender } of this.#links.values()) sender.send(packet);
+  }
+
+  /** Resolves when every link has room; undefined when it has. */
+  room(): Promise<unknown> | undefined {
+    let waits: Promise<void>[] | undefined;
+    for (const { sender } of this.#links.values()) {
+      const wait = sender.room();
+      if (wait === undefined) continue;
+      waits ??= [];
+      waits.push(wait);
+    }
+    return waits === undefined ? undefined : Promise.all(waits);
+  }
+
+  close(): void {
+    for (const { sender } of this.#links.values()) sender.close();
+    this.#links.clear();
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * Runs one handler that has inputs: takes joined sets in order, one at a time, and puts the outcome of every sequence on
+ * every output link (or, at a sink, into the ledger).
+ *
+ *   running --the end came through--> ended;  any --close--> closed
+ *
+ * Invariants: an error of the handler costs the packet, never the stream; each sequence gets one outcome; under `all` a
+ * sequence is settled towards the inputs only when every output link says that it is settled to the last sink (a sink:
+ * when it was processed), so a killed host loses nothing.
+ */
+import type { HandlerStats } from '../contracts/node.js';
+import type { DataPacket, Delivery, DropReason, Payload } from '../contracts/packet.js';
+import { payloadBytes } from '../links/codec.js';
+import type { Arrival, LinkDrop, LinkPacket, SkipPacket } from '../links/link.js';
+import type { LinkReceiver } from '../links/link-receiver.js';
+import { sequencesOf } from '../links/link-sender.js';
+import type { Clock } from '../std/clock.js';
+import { type Deferred, deferred } from '../std/deferred.js';
+import type { Logger } from '../std/logger.js';
+import type { HandlerManifest, ProcessingHandler, ProcessResult } from './define.js';
+import { HandlerMeter } from './handler-meter.js';
+import { Join, type JoinedSet, type Outcome } from './join.js';
+import { Outputs } from './outputs.js';
+import type { Telemetry } from './telemetry.js';
+
+/** A handler's message in a drop marker, characters. */
+const ERROR_DETAIL_CHARS_MAX = 300;
+
+export interface RunnerOptions<H> {
+  readonly handlerId: number;
+  readonly manifest: HandlerManifest;
+  readonly handler: H;
+  readonly delivery: Delivery;
+  /** Emulated speed, (0, 1]. */
+  readonly speed: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+}
+
+export class HandlerRunner {
+  readonly #options: RunnerOptions<ProcessingHandler>;
+  readonly #join: Join;
+  readonly #sink: boolean;
+  readonly #receivers: (LinkReceiver | undefined)[] = [];
+  readonly meter = new HandlerMeter();
+  readonly outputs: Outputs;
+  /** Every sequence at or below it has its outcome. */
+  #handled: number;
+  #settled: number;
+  #current: Deferred<ProcessResult> | null = null;
+  #wake = deferred<void>();
+  #slow: AbortController | null = null;
+  #closed = false;
+  #activeMs = performance.now();
+
+  constructor(options: RunnerOptions<ProcessingHandler>) {
+    this.#options = options;
+    const { handlerId, manifest, handler, delivery, clock } = options;
+    this.#sink = manifest.outputs.length === 0;
+    this.startsAfter = handler.committed ?? null;
+    this.#handled = this.#settled = this.startsAfter ?? -1;
+    this.#join = new Join({
+      inputs: manifest.inputs.length,
+      handlerId,
+      delivery,
+      clock,
+      onDropped: (reason) => this.meter.dropped(reason),
+    });
+    this.outputs = new Outputs({
+      handlerId,
+      delivery,
+      clock,
+      settled: -1,
+      onSettled: () => this.#updateSettled(),
+      onSent: (packet, bytes) => options.telemetry.event(handlerId, packet.sequence, 'sent', bytes),
+      onDropped: (reason) => this.meter.dropped(reason),
+    });
+    this.#join.raiseFloor(this.#handled);
+    void this.#loop();
+  }
+
+  /** Highest sequence settled at this handler and everywhere behind it. */
+  get settled(): number {
+    return this.#settled;
+  }
+
+  /** Where the input links begin: known for sinks with durable output, otherwise their first packet tells. */
+  readonly startsAfter: number | null;
+
+  /** Highest sequence that this handler or those behind it have seen. */
+  get last(): number {
+    return Math.max(this.#handled, this.outputs.last, this.outputs.peersReceived);
+  }
+
+  get readySets(): number {
+    return this.#join.readySets;
+  }
+
+  /** Not inside process(). */
+  get resting(): boolean {
+    return this.#current === null;
+  }
+
+  /** Nothing waits and nothing is being processed. */
+  get idle(): boolean {
+    return this.#join.idle && this.#current === null;
+  }
+
+  /** When something last arrived or was finished, monotonic ms. */
+  get activeMs(): number {
+    return this.#activeMs;
+  }
+
+  /** The receiving end that feeds an input; it is told what is settled. */
+  setInput(index: number, receiver: LinkReceiver | undefined): void {
+    this.#receivers[index] = receiver;
+    receiver?.settle(this.#settled);
+  }
+
+  /** The next packet of an input. `arrival` is null for packets that no link carried. */
+  accept(index: number, packet: LinkPacket, arrival: Arrival | null): void {
+    if (packet.kind === 'data' && arrival !== null) {
+      this.#options.telemetry.event(this.#options.handlerId, packet.sequence, 'recv', arrival.bytes);
+    }
+    this.#activeMs = performance.now();
+    this.#join.accept(index, packet);
+    this.#wake.resolve();
+  }
+
+  /** An earlier host of this handler had settled everything up to `sequence`. */
+  raiseFloor(sequence: number): void {
+    this.#handled = Math.max(this.#handled, sequence);
+    this.#settle(sequence);
+  }
+
+  /** A rejection that nobody handled came up while this handler was at work: its packet ends as an error. */
+  failCurrent(error: unknown): boolean {
+    if (this.#current === null) return false;
+    this.#current.reject(error);
+    return true;
+  }
+
+  stats(): HandlerStats {
+    return this.meter.stats(this.#join.waiting, performance.now());
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#wake.resolve();
+    this.#slow?.abort();
+    this.outputs.close();
+    await this.#options.handler.close();
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#closed) {
+      const outcome = this.#join.take();
+      if (outcome === undefined) {
+        this.#wake = deferred();
+        await this.#wake.promise;
+        continue;
+      }
+      await this.#handle(outcome);
+      this.#activeMs = performance.now();
+      const room = this.outputs.room();
+      if (room !== undefined) await room;
+    }
+  }
+
+  async #handle(outcome: Outcome): Promise<void> {
+    if (outcome.kind === 'set') await this.#processSet(outcome);
+    else if (outcome.kind === 'end') await this.#end(outcome);
+    else this.#passMarker(outcome);
+    if (this.#closed) return;
+    this.#handled = Math.max(this.#handled, outcome.sequence);
+    this.meter.lastSequence = outcome.sequence;
+    this.#updateSettled();
+  }
+
+  async #processSet(set: JoinedSet): Promise<void> {
+    const { clock, delivery, telemetry, handlerId } = this.#options;
+    const first = set.packets[0]!;
+    this.meter.received += 1;
+    if (delivery === 'latest' && first.deadline > 0 && clock.now() > first.deadline) {
+      return this.#dropSet(first, 'late');
+    }
+    telemetry.event(handlerId, set.sequence, 'start');
+    const startMs = clock.monotonicMs();
+    const result = await this.#process(set.packets);
+    const busyMs = clock.monotonicMs() - startMs;
+    await this.#slowDown(busyMs);
+    if (this.#closed) return;
+    telemetry.event(handlerId, set.sequence, 'end');
+    if (result instanceof Error) return this.#dropSet(first, 'error', result);
+    const nowMs = clock.monotonicMs();
+    this.meter.served({ serviceMs: nowMs - startMs, busyMs, queueMs: startMs - set.readyMs, nowMs });
+    if (this.#sink) this.meter.delivered((clock.now() - first.timestamp) * 1000);
+    this.#emit(first, result);
+  }
+
+  /** The handler's result, or the error that its packet ends with. */
+  async #process(packets: readonly DataPacket[]): Promise<ProcessResult | Error> {
+    const current = deferred<ProcessResult>();
+    this.#current = current;
+    try {
+      const result = this.#options.handler.process(packets);
+      if (result instanceof Promise) {
+        result.then(current.resolve, current.reject);
+        return this.#checked(await current.promise);
+      }
+      return this.#checked(result);
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    } finally {
+      this.#current = null;
+      current.promise.catch(() => {});
+    }
+  }
+
+  #checked(result: ProcessResult): ProcessResult {
+    this.#options.manifest.outputs.forEach(({ name, emits }, index) => {
+      const payload = result.outputs[index];
+      if (payload === undefined) throw new Error(`no result for output ${index} (${name})`);
+      if (payload !== null && payload.type !== emits) {
+        throw new Error(`output ${index} (${name}) emits ${emits}, not ${payload.type}`);
+      }
+    });
+    return result;
+  }
+
+  async #slowDown(busyMs: number): Promise<void> {
+    const waitMs = busyMs * (1 / this.#options.speed - 1);
+    if (waitMs <= 0 || this.#closed) return;
+    const slow = new AbortController();
+    this.#slow = slow;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      slow.signal.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #emit(first: DataPacket, result: ProcessResult): void {
+    const { sequence, timestamp, deadline } = first;
+    const metadata = result.metadata === undefined ? first.metadata : { ...first.metadata, ...result.metadata };
+    const header = { sequence, timestamp, deadline };
+    for (const payload of result.outputs) if (payload != null) this.meter.sent(payloadBytes(payload));
+    this.outputs.emit((output) => {
+      const payload: Payload | null | undefined = result.outputs[output];
+      return payload == null ? { kind: 'skip', ...header } : { kind: 'data', ...header, payload, metadata };
+    });
+  }
+
+  #dropSet(first: DataPacket, reason: DropReason, error?: Error): void {
+    const { sequence, timestamp, deadline } = first;
+    const { handlerId, logger } = this.#options;
+    this.meter.dropped(reason);
+    const marker: LinkDrop = { kind: 'drop', sequence, timestamp, deadline, reason, handler_id: handlerId };
+    if (error !== undefined) {
+      logger.warn({ handler_id: handlerId, sequence, error: error.message }, 'a packet was dropped by an error');
+    }
+    const detail = error?.message.slice(0, ERROR_DETAIL_CHARS_MAX);
+    this.#passMarker(detail === undefined ? marker : { ...marker, detail });
+  }
+
+  #passMarker(marker: LinkDrop | SkipPacket): void {
+    this.outputs.emitAll(marker);
+    if (!this.#sink) return;
+    const cause = marker.kind === 'skip' ? 'skipped' : `${marker.reason} ${marker.handler_id}`;
+    this.meter.dropSeen(cause, sequencesOf(marker));
+    if (marker.kind === 'drop') this.#tellDropped(marker);
+  }
+
+  #tellDropped({ first, ...marker }: LinkDrop): void {
+    const { handler, handlerId, logger } = this.#options;
+    try {
+      for (let sequence = first ?? marker.sequence; sequence <= marker.sequence; sequence++) {
+        handler.dropped?.({ ...marker, sequence });
+      }
+    } catch (error) {
+      logger.error({ handler_id: handlerId, error: (error as Error).message }, 'dropped() failed');
+    }
+  }
+
+  async #end(end: Extract<Outcome, { kind: 'end' }>): Promise<void> {
+    const { handler, handlerId, logger } = this.#options;
+    try {
+      await handler.ended?.();
+    } catch (error) {
+      logger.error({ handler_id: handlerId, error: (error as Error).message }, 'ended() failed');
+    }
+    this.meter.ended = true;
+    this.outputs.emitAll(end);
+  }
+
+  #updateSettled(): void {
+    this.#settle(this.outputs.count === 0 ? this.#handled : this.outputs.settled);
+  }
+
+  #settle(sequence: number): void {
+    if (this.#options.delivery !== 'all' || sequence <= this.#settled) return;
+    this.#settled = sequence;
+    this.#join.raiseFloor(sequence);
+    for (const receiver of this.#receivers) receiver?.settle(sequence);
+  }
+}

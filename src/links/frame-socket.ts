@@ -1,0 +1,117 @@
+/**
+ * Frames over one connected socket, either end: cuts bytes into frames, corks what is written in one turn of the event
+ * loop, says a ping each second and takes a silent peer for dead. `closed` comes exactly once.
+ * The surprise: a process that was itself blocked (a long synchronous inference) does not accuse its peer; it looks again
+ * after it has had the chance to read.
+ */
+import type { Socket } from 'node:net';
+import { encodePing, type LinkFrame } from './codec.js';
+import { FrameDecoder } from './decoder.js';
+import { LINK_DEAD_MS, LINK_PING_MS, SOCKET_BUFFER_BYTES } from './link.js';
+
+export interface FrameSocketOptions {
+  readonly socket: Socket;
+  onFrame(frame: LinkFrame): void;
+  onWritable?(): void;
+  onClosed(reason: string): void;
+}
+
+export class FrameSocket {
+  readonly #options: FrameSocketOptions;
+  readonly #socket: Socket;
+  readonly decoder: FrameDecoder;
+  #corked = false;
+  #heldBack = false;
+  #closed = false;
+  #speaking = false;
+  #heardMs = performance.now();
+  #lookedMs = performance.now();
+  readonly #pings: NodeJS.Timeout;
+
+  constructor(options: FrameSocketOptions) {
+    this.#options = options;
+    this.#socket = options.socket;
+    this.decoder = new FrameDecoder((frame) => {
+      if (!this.#closed && frame.kind !== 'ping') options.onFrame(frame);
+    });
+    this.#socket.setNoDelay(true);
+    this.#socket.setTimeout(0);
+    this.#socket.on('error', (error) => this.close(error.message));
+    this.#socket.on('end', () => this.close('the peer closed the connection'));
+    this.#socket.on('close', () => this.close('the connection was closed'));
+    this.#pings = setInterval(() => this.#keepAlive(), LINK_PING_MS);
+  }
+
+  /** The handshake is through: pings may be written. */
+  speak(): void {
+    this.#speaking = true;
+  }
+
+  /** For sockets in 'data' mode: begins to read, with what was read along with the handshake first. */
+  read(head: Buffer): void {
+    this.#socket.on('data', (chunk: Buffer) => this.ingest(() => this.decoder.push(chunk)));
+    if (head.length > 0) this.ingest(() => this.decoder.push(head));
+  }
+
+  /** Runs `feed`, which gives the decoder bytes; bytes that are not the protocol close the connection. */
+  ingest(feed: () => void): void {
+    if (this.#closed) return;
+    this.#heardMs = performance.now();
+    try {
+      feed();
+    } catch (error) {
+      this.close((error as Error).message);
+    }
+  }
+
+  writable(): boolean {
+    const free = this.#socket.writableLength < SOCKET_BUFFER_BYTES;
+    this.#heldBack ||= !free;
+    return free;
+  }
+
+  /** Writes pieces without joining them; they leave together at the end of this turn. */
+  write(pieces: readonly Buffer[]): void {
+    if (this.#closed) return;
+    if (!this.#corked) this.#cork();
+    for (const piece of pieces) if (piece.length > 0) this.#socket.write(piece);
+  }
+
+  close(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#pings);
+    this.#socket.destroy();
+    this.#options.onClosed(reason);
+  }
+
+  #cork(): void {
+    this.#corked = true;
+    this.#socket.cork();
+    setImmediate(() => {
+      this.#corked = false;
+      // The callback of the turn's last write tells when the buffer has drained far enough to go on.
+      this.#socket.write(EMPTY, () => this.#drained());
+      this.#socket.uncork();
+    });
+  }
+
+  #drained(): void {
+    if (!this.#heldBack || this.#closed || this.#socket.writableLength >= SOCKET_BUFFER_BYTES) return;
+    this.#heldBack = false;
+    this.#options.onWritable?.();
+  }
+
+  #keepAlive(): void {
+    const now = performance.now();
+    const blocked = now - this.#lookedMs > 2 * LINK_PING_MS;
+    this.#lookedMs = now;
+    if (!blocked && now - this.#heardMs > LINK_DEAD_MS) {
+      this.close(`no word from the peer for ${Math.round(now - this.#heardMs)} ms`);
+    } else if (this.#speaking) {
+      this.write([encodePing()]);
+    }
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
