@@ -16,7 +16,7 @@ const LINES_PER_S_MAX = 50;
 
 /** `TypeError: x is not a function`; the lines after it (stack, version of Node) say less. */
 const NAMES_ERROR = /^\w*Error\b/;
-/** After an exit, how long its last messages and lines are waited for, ms. */
+/** After an exit, how long its last messages and lines are waited for, and how old a line may be to be its last, ms. */
 const LAST_WORDS_MS = 250;
 
 export interface HostProcessOptions {
@@ -29,7 +29,7 @@ export interface HostProcessOptions {
 export interface HostExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** The line of stderr that says why it ended: the last one that names an error, else the last one. */
+  /** The line that it wrote to stderr as it ended: the one that names an error, else the last one; may be empty. */
   readonly lastLine: string;
 }
 
@@ -37,6 +37,7 @@ export class HostProcess {
   readonly exited: Promise<HostExit>;
   readonly #child: ChildProcess;
   #lastLine = '';
+  #lastLineMs = 0;
 
   constructor({ entry, environment, logger, onMessage }: HostProcessOptions) {
     this.#child = fork(entry, [], {
@@ -49,8 +50,9 @@ export class HostProcess {
     this.#child.on('message', (message) => onMessage(message as FromHost));
     forwardLines(this.#child.stdout, (line) => logger.info({ pid }, line));
     forwardLines(this.#child.stderr, (line) => {
-      if (NAMES_ERROR.test(line) || !NAMES_ERROR.test(this.#lastLine)) this.#lastLine = line;
-      logger.warn({ pid }, line);
+      this.#keepLine(line);
+      if (NAMES_ERROR.test(line)) logger.warn({ pid }, line);
+      else logger.info({ pid }, line);
     });
     this.exited = this.#exit();
   }
@@ -81,6 +83,14 @@ export class HostProcess {
     this.#child.kill('SIGKILL');
   }
 
+  #keepLine(line: string): void {
+    const nowMs = performance.now();
+    const newer = NAMES_ERROR.test(line) || nowMs - this.#lastLineMs > LAST_WORDS_MS;
+    if (!newer && NAMES_ERROR.test(this.#lastLine)) return;
+    this.#lastLine = line;
+    this.#lastLineMs = nowMs;
+  }
+
   /** 'exit' may come before its last message and output: waits for both, but not for pipes that a grandchild holds open. */
   async #exit(): Promise<HostExit> {
     const child = this.#child;
@@ -96,7 +106,8 @@ export class HostProcess {
       });
     });
     await Promise.race([rest, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
-    return { ...ended, lastLine: this.#lastLine };
+    const isFresh = performance.now() - this.#lastLineMs < 2 * LAST_WORDS_MS;
+    return { ...ended, lastLine: isFresh ? this.#lastLine : '' };
   }
 }
 

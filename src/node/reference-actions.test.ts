@@ -55,7 +55,7 @@ test('init answers when every handler is ready, and frames flow only after start
 });
 
 test('a handler that is never ready fails init within the bound and leaves nothing', async () => {
-  const agent = await startAgent({ bounds: { prepareTimeoutMs: 300 } });
+  const agent = await startAgent({ bounds: { prepareTimeoutMs: 2_000 } });
   const asked = ask(agent, 'init', { blueprint: chain({ 3: { never_ready: true } }) });
   const session = await until(async () => {
     const [one] = await agent.client.listSessions();
