@@ -49,9 +49,9 @@ export const CollectorFileSchema = Type.Object({
     collector_port: port(9001, 'Port to listen on; 0 = any free one.'),
     node_path: text('resources/nodes', 'Directory of node files: who may report.'),
     retention_hours: Type.Number({
-      minimum: 0,
-      default: 168,
-      description: 'Rows older than this are deleted, h (ours); 0 = keep all.',
+      exclusiveMinimum: 0,
+      default: 24,
+      description: 'Rows older than this are deleted, h (ours).',
     }),
   }),
   database: DatabaseSchema,

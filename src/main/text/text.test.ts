@@ -1,0 +1,101 @@
+import { expect, test } from 'vitest';
+import type { SessionPlan } from '../../contracts/plan.js';
+import { outageOf, ranges } from '../demo-watch.js';
+import { choiceLine, explainText, refusalText } from './plan-text.js';
+import { bytes, left, ms, right, table } from './table.js';
+
+test('tables align, numbers to the right, and end without spaces', () => {
+  const text = table({
+    columns: [left('name'), right('n'), left('note')],
+    rows: [
+      ['a', '10', ''],
+      ['long', '5', 'x'],
+    ],
+    indent: 1,
+  });
+  expect(text).toBe(' name   n  note\n a     10\n long   5  x');
+});
+
+test('figures keep the digits that matter', () => {
+  expect([ms(0.424), ms(8.06), ms(143.4), ms(null), ms(Number.NaN)]).toEqual(['0.42', '8.1', '143', '-', '-']);
+  expect([bytes(930), bytes(58_000), bytes(921_600), bytes(1_500_000)]).toEqual([
+    '930 B',
+    '57 KiB',
+    '900 KiB',
+    '1.4 MiB',
+  ]);
+});
+
+const handler = {
+  handler_id: 1,
+  handler_name: 'detect',
+  handler_type: 18,
+  node_id: 2,
+  node_name: 'gpu-1',
+  alternative: 'ssd',
+  params: {},
+  post: false,
+  compute_ms: 23,
+  queue_ms: 4,
+  cpu_ms_per_s: 1,
+  gpu_ms_per_s: 0,
+  mem_mb: 250,
+  profile: 'declared' as const,
+  candidates: [
+    { node_id: 2, node_name: 'gpu-1', alternative: 'ssd', compute_ms: 23, profile: 'declared' as const },
+    {
+      ...{ node_id: 1, node_name: 'edge-1', alternative: 'ssd', compute_ms: 90, profile: 'measured' as const },
+      rejected: 'memory 310 MiB free < 420 MiB',
+    },
+  ],
+};
+const plan: SessionPlan = {
+  ...{ service_name: 'face_recognition', variant: 'ssd', accuracy: 0.957, latency_ms: 71.2, fps: 30, source_node: 0 },
+  handlers: [handler],
+  links: [],
+  reasons: ['the most accurate variant that fits'],
+  runner_up: { variant: 'tiny', accuracy: 0.9, latency_ms: 40, placement: 'detect @gpu-1', why_not: 'less accurate' },
+  exact: true,
+};
+
+test('a choice is one line; an explanation names what rejected each candidate', () => {
+  expect(choiceLine(plan)).toBe(
+    'chose detect=ssd @gpu-1; predicted p95 71.2 ms, accuracy 0.957; runner-up tiny (detect @gpu-1), p95 40.0 ms, accuracy 0.900: less accurate',
+  );
+  const text = explainText(plan);
+  expect(text).toContain('- the most accurate variant that fits');
+  expect(text).toMatch(/\* +ssd +gpu-1 +23\.0 +declared +chosen/);
+  expect(text).toMatch(/ssd +edge-1 +90\.0 +measured +memory 310 MiB free < 420 MiB/);
+});
+
+test('a refusal ends with the objective that would fit', () => {
+  const candidates = [{ handler_name: 'detect', candidates: [...handler.candidates] }];
+  const nearest = { fps: 10, latency_ms_max: 120 };
+  const text = refusalText({ service_name: 's', reasons: ['80 ms is too short'], candidates, nearest });
+  expect(text).toMatch(/^no placement of s meets the objective\n {2}- 80 ms is too short\n/);
+  expect(text).toMatch(/ssd @edge-1 +memory 310 MiB free < 420 MiB/);
+  expect(text).toMatch(/nearest objective that fits: 10 fps, p95 <= 120 ms$/);
+});
+
+test('an outage is the longest gap between delivered frames after the kill', () => {
+  const at = (time: number, sequence: number, dropped: string | null = null) => ({
+    at: time,
+    sequence,
+    dropped,
+    labels: [],
+  });
+  const arrivals = [
+    at(1, 0),
+    at(1.2, 1),
+    at(1.3, 2),
+    at(3, 3, 'failover 4'),
+    at(3, 4, 'failover 4'),
+    at(3.1, 6),
+    at(3.3, 7),
+  ];
+  const outage = outageOf(arrivals, 1.25);
+  expect(outage?.gapMs).toBeCloseTo(1800);
+  expect([outage?.resumedAt, outage?.lost]).toEqual([3.1, [3, 4]]);
+  expect(outageOf(arrivals, 3.4)).toBeNull();
+  expect(ranges([5, 1, 2, 3, 7, 8])).toBe('1-3, 5, 7-8');
+});
