@@ -3,7 +3,7 @@
  * rounds go over all cases, so that a slow minute of a shared machine falls on every case alike; ratios are within one run.
  */
 import { appendFileSync, writeFileSync } from 'node:fs';
-import { quantile } from '../src/std/quantile.js';
+import { quantile } from '#src/std/quantile.js';
 
 export interface BenchRow {
   bench: string;

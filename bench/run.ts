@@ -13,7 +13,6 @@ interface BenchModule {
 
 const BENCHES: Record<string, () => Promise<BenchModule>> = {
   allocation: () => import('./allocation.js'),
-  links: () => import('./links.js'),
   store: () => import('./store.js'),
   vision: () => import('./vision.js'),
 };
