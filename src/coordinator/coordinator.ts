@@ -1,0 +1,102 @@
+/**
+ * The coordinator: which nodes there are, which sessions are wanted and where they run. Composes the parts and starts
+ * them in the order that makes a restart harmless: first what was decided (store), then what is (one heartbeat of every
+ * node), then the API and the reconciler. Invariant: nothing is sent to a node before both are known.
+ */
+
+import { toOrchestratorError } from '../contracts/errors.js';
+import { type ListenAddress, listen } from '../http-server/http-server.js';
+import { EventLog } from './event-log.js';
+import { Failover } from './failover.js';
+import { createHttpApi } from './http-api.js';
+import { NodeRegistry } from './node-registry.js';
+import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
+import { ProfileCache } from './profiles.js';
+import { Reconciler } from './reconciler.js';
+import { SessionService } from './session-service.js';
+import { SessionTable } from './session-table.js';
+
+export type { CoordinatorBounds, CoordinatorOptions } from './options.js';
+
+export interface Coordinator {
+  readonly address: ListenAddress;
+  /** Fencing number of this start. */
+  readonly epoch: number;
+  /** Stops deciding; sessions run on, and the next coordinator on the same store takes them over. */
+  close(): Promise<void>;
+}
+
+/** Epochs that one start may skip to get past what nodes have seen under another store. */
+const EPOCHS_SKIPPED_MAX = 10_000;
+
+/** Throws what `listen` throws, and DATABASE_UNAVAILABLE. The stores stay the caller's to close. */
+export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
+  const { state, telemetry, token, types, services, clock, logger } = options;
+  const bounds: CoordinatorBounds = { ...DEFAULT_COORDINATOR_BOUNDS, ...options.bounds };
+  const events = new EventLog({ state, clock, logger });
+  const registry = new NodeRegistry({ nodes: options.nodes, token, state, events, bounds, clock, logger });
+  const profiles = new ProfileCache({ telemetry, bounds, clock, logger });
+  const table = new SessionTable({ state, registry, profiles, services, types, logger });
+  const failover = new Failover({ table, registry, events, bounds, clock });
+  const closers: (() => Promise<void> | void)[] = [
+    () => events.flush(),
+    () => registry.close(),
+    () => profiles.close(),
+  ];
+  const close = async () => {
+    for (const one of closers.splice(0).reverse()) await one();
+  };
+  try {
+    await Promise.all([table.load(), profiles.start(), registry.start()]);
+    const epoch = await newestEpoch(options, registry);
+    const reconciler = new Reconciler({ table, registry, failover, events, epoch, bounds, clock, logger });
+    closers.push(async () => {
+      reconciler.close();
+      await reconciler.settle();
+    });
+    const sessions = new SessionService({ table, registry, reconciler, events, state, services, types, clock });
+    const app = await createHttpApi({
+      ...{ token, epoch, sessions, table, registry, failover, events, services, types, clock, logger },
+    });
+    closers.push(() => app.close());
+    const address = await listen(app, options);
+    registry.onChange((nodeId, change) => reconciler.nodeChanged(nodeId, change));
+    for (const { file } of registry.all()) reconciler.nodeChanged(file.node_id, 'up');
+    reconciler.kickAll();
+    closers.push(pruning(options, bounds));
+    logger.info({ epoch, url: address.url, nodes: options.nodes.length }, `coordinator listens at ${address.url}`);
+    return { address, epoch, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/**
+ * Greater than every one handed out by this store, and than every one that a node has seen: the coordinator that was
+ * started last owns the nodes, also after its store was lost and begins at 1 again.
+ */
+async function newestEpoch({ state, logger }: CoordinatorOptions, registry: NodeRegistry): Promise<number> {
+  const seen = Math.max(0, ...registry.all().map(({ status }) => status.epoch));
+  let epoch = await state.nextEpoch();
+  for (let skipped = 0; epoch <= seen && skipped < EPOCHS_SKIPPED_MAX; skipped++) epoch = await state.nextEpoch();
+  if (epoch <= seen) logger.error({ epoch, seen }, `nodes have seen epoch ${seen} and will take nothing from ${epoch}`);
+  return epoch;
+}
+
+/** Removes old sessions and events from the store, now and then. */
+function pruning({ state, clock, logger }: CoordinatorOptions, bounds: CoordinatorBounds): () => Promise<void> {
+  let running = Promise.resolve();
+  const prune = () => {
+    running = state.prune(clock.now()).then(
+      () => {},
+      (error: unknown) => logger.warn({ err: error }, toOrchestratorError(error).message),
+    );
+  };
+  prune();
+  const timer = setInterval(prune, bounds.prunePeriodMs);
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
+}

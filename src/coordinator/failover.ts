@@ -1,0 +1,202 @@
+/**
+ * What becomes of a session when nodes go and come. Level-triggered: `check` compares the plan with the nodes that are
+ * there, whenever the session is reconciled, so a loss during a restart of the coordinator is found as well.
+ *
+ *     placed --a node of the plan is missing--> re-placed (generation + 1)
+ *        |        \--no placement without it--> suspended: placement --nodes or load change--> re-placed
+ *        \--a node that it is pinned to is missing (its camera's)--> suspended: pinned --node returns--> placed
+ */
+import { toOrchestratorError } from '../contracts/errors.js';
+import type { PlanResult, SessionPlan } from '../contracts/plan.js';
+import type { Clock } from '../std/clock.js';
+import type { EventLog } from './event-log.js';
+import type { NodeRegistry } from './node-registry.js';
+import type { CoordinatorBounds } from './options.js';
+import { replanSession } from './planner.js';
+import {
+  handlerStats,
+  observedState,
+  planNodes,
+  type SessionRecord,
+  type Suspension,
+  sinkIds,
+} from './session-record.js';
+import type { SessionTable } from './session-table.js';
+
+export interface FailoverOptions {
+  readonly table: SessionTable;
+  readonly registry: NodeRegistry;
+  readonly events: EventLog;
+  readonly bounds: CoordinatorBounds;
+  readonly clock: Clock;
+}
+
+export class Failover {
+  readonly #options: FailoverOptions;
+  #replans = 0;
+
+  constructor(options: FailoverOptions) {
+    this.#options = options;
+  }
+
+  /** Re-placements since the start. */
+  get replans(): number {
+    return this.#replans;
+  }
+
+  /** Brings the plan, or the suspension, in line with the nodes that are there. */
+  async check(record: SessionRecord): Promise<void> {
+    const missing = this.#missing(record);
+    const { suspension } = record;
+    if (missing.length === 0 && suspension?.kind !== 'placement') {
+      if (suspension !== null) this.#resume(record);
+      return;
+    }
+    const anchors = missing.filter((nodeId) => isAnchored(record, nodeId));
+    if (anchors.length > 0) {
+      const waits = `waits for ${anchors.map((nodeId) => this.#nameOf(nodeId)).join(', ')} to return`;
+      const reason = record.service === null ? `${waits}: its service is not loaded` : waits;
+      this.#suspend(record, suspension?.kind ?? 'pinned', reason);
+      return;
+    }
+    if (suspension?.kind === 'placement' && !this.#isDue(suspension)) return;
+    await this.#options.table.planning(() => this.#replan(record));
+  }
+
+  /** Tells when frames flow again after a re-placement. */
+  watch(record: SessionRecord): void {
+    const { recovery, stored } = record;
+    if (recovery === null) return;
+    const { registry, clock, bounds, events } = this.#options;
+    const { session_id } = stored;
+    if (clock.monotonicMs() - recovery.sinceMs > bounds.recoveryWatchMs) {
+      record.recovery = null;
+      const message = `session ${session_id}: no frames ${(bounds.recoveryWatchMs / 1000).toFixed(0)} s after ${recovery.nodeName} was lost`;
+      events.emit({ kind: 'session.silent', session_id, message });
+      return;
+    }
+    if (observedState(record, registry) !== 'running') return;
+    const sinks = sinkIds(stored.plan).map((id) => [id, handlerStats(record, registry, id)] as const);
+    const sequences = new Map(sinks.map(([id, stats]) => [id, stats?.last_sequence ?? -1]));
+    const { baseline } = recovery;
+    recovery.baseline ??= sequences;
+    if (baseline === null) return;
+    const flows = sinks.every(([id, stats]) => stats?.ended === true || sequences.get(id)! > (baseline.get(id) ?? -1));
+    if (!flows) return;
+    record.recovery = null;
+    const seconds = (clock.now() - recovery.lostAt).toFixed(1);
+    const message = `session ${session_id}: frames flowing again ${seconds} s after loss of ${recovery.nodeName}`;
+    events.emit({ kind: 'session.recovered', session_id, message });
+  }
+
+  #missing({ stored }: SessionRecord): number[] {
+    return planNodes(stored.plan).filter((nodeId) => this.#options.registry.isMissing(nodeId));
+  }
+
+  #isDue({ triedVersion, triedMs }: Suspension): boolean {
+    const { clock, bounds } = this.#options;
+    return triedVersion !== this.#version() || clock.monotonicMs() - triedMs >= bounds.suspendedRetryMs;
+  }
+
+  #version(): number {
+    return this.#options.registry.version + this.#options.table.version;
+  }
+
+  /** Runs alone among plans; what was true before the wait is looked at again. */
+  async #replan(record: SessionRecord): Promise<void> {
+    const { table, clock, events, registry } = this.#options;
+    const { stored } = record;
+    const { session_id } = stored;
+    const missing = this.#missing(record);
+    const request = table.planRequest(record);
+    if (table.get(session_id) !== record || stored.ended !== null || stored.desired === 'stopped') return;
+    if (request === null || (missing.length === 0 && record.suspension === null)) return;
+    const result = this.#plan(record, new Set(missing));
+    if (!result.admitted) {
+      this.#suspend(record, 'placement', result.refusal.reasons.join('; '));
+      return;
+    }
+    const wasSuspended = record.suspension !== null;
+    const done = await table.update(record, (now) =>
+      now.ended !== null || now.desired === 'stopped'
+        ? null
+        : { ...now, generation: now.generation + 1, plan: result.plan },
+    );
+    if (!done) return;
+    this.#replans += 1;
+    record.suspension = null;
+    record.problems.clear();
+    const names = missing.map((nodeId) => this.#nameOf(nodeId)).join(', ');
+    if (missing.length > 0) {
+      const lastSeen = Math.max(...missing.map((nodeId) => registry.get(nodeId)?.status.lastSeen ?? 0));
+      const lostAt = lastSeen > 0 && stored.created_at < lastSeen ? lastSeen : clock.now();
+      record.recovery = { nodeName: names, lostAt, sinceMs: clock.monotonicMs(), baseline: null };
+    }
+    const why = missing.length > 0 ? `${names} lost` : 'placed again';
+    const moves = movesWords(stored.plan, result.plan);
+    const message = `session ${session_id}: ${why} | ${moves}${wasSuspended ? ' | no longer suspended' : ''}`;
+    events.emit({ kind: 'session.replaced', session_id, message });
+  }
+
+  #plan(record: SessionRecord, missing: ReadonlySet<number>): PlanResult {
+    const { table } = this.#options;
+    const { stored } = record;
+    try {
+      return replanSession(table.planRequest(record)!, stored.plan, missing, table.snapshot(stored.session_id));
+    } catch (error) {
+      const reasons = [toOrchestratorError(error).message];
+      return { admitted: false, refusal: { service_name: stored.plan.service_name, reasons, candidates: [] } };
+    }
+  }
+
+  #suspend(record: SessionRecord, kind: Suspension['kind'], reason: string): void {
+    const { clock, events, table } = this.#options;
+    const before = record.suspension;
+    const releases = kind === 'placement' && before?.kind !== 'placement';
+    const { session_id } = record.stored;
+    record.recovery = null;
+    if (releases) table.released();
+    record.suspension = { kind, reason, triedVersion: this.#version(), triedMs: clock.monotonicMs() };
+    if (before !== null && before.reason === reason) return;
+    events.emit({ kind: 'session.suspended', session_id, message: `session ${session_id} suspended: ${reason}` });
+  }
+
+  #resume(record: SessionRecord): void {
+    const { session_id } = record.stored;
+    record.suspension = null;
+    const message = `session ${session_id} resumed: every node that it needs is back`;
+    this.#options.events.emit({ kind: 'session.resumed', session_id, message });
+  }
+
+  #nameOf(nodeId: number): string {
+    return this.#options.registry.get(nodeId)?.file.node_name ?? `node ${nodeId}`;
+  }
+}
+
+/** Whether something of the session can run on this node only, in whatever variant: planning again cannot help. */
+function isAnchored({ service, stored }: SessionRecord, nodeId: number): boolean {
+  if (service === null) return true;
+  const there = stored.plan.handlers.filter((handler) => handler.node_id === nodeId);
+  return there.some(({ handler_id }) =>
+    service.variants.every((variant) => {
+      const at = variant.handlers.find((one) => one.handler_id === handler_id)?.at;
+      return at?.kind === 'source' || (at?.kind === 'node' && at.node_id === nodeId);
+    }),
+  );
+}
+
+/** `detect, align -> edge-2; recognize -> cloud` */
+export function movesWords(before: SessionPlan, after: SessionPlan): string {
+  const moved = new Map<string, string[]>();
+  for (const handler of after.handlers) {
+    const old = before.handlers.find((one) => one.handler_id === handler.handler_id);
+    if (old?.node_id === handler.node_id && old.alternative === handler.alternative) continue;
+    const swapped = old !== undefined && old.alternative !== handler.alternative;
+    const name = swapped
+      ? `${handler.handler_name} (${old.alternative} -> ${handler.alternative})`
+      : handler.handler_name;
+    moved.set(handler.node_name, [...(moved.get(handler.node_name) ?? []), name]);
+  }
+  const parts = [...moved].map(([node, names]) => `${names.join(', ')} -> ${node}`);
+  return parts.length === 0 ? 'every handler where it was' : parts.join('; ');
+}

@@ -1,0 +1,68 @@
+/** What a coordinator is given, and its bounds with the reason for each. Read once; nothing here changes later. */
+import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
+import type { NodeFile } from '../contracts/node.js';
+import type { Service } from '../contracts/service.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+import type { StateStore, TelemetryStore } from '../store/store.js';
+
+export interface CoordinatorOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Bearer token that requests must carry, and that requests to nodes carry. */
+  readonly token: string | null;
+  /** True: listening off loopback without a token is what the operator wants. */
+  readonly insecure?: boolean;
+  readonly nodes: readonly NodeFile[];
+  readonly services: readonly Service[];
+  readonly types: HandlerTypeRegistry;
+  readonly state: StateStore;
+  /** Where profiles are read back from; null: declared costs only. */
+  readonly telemetry: Pick<TelemetryStore, 'profiles'> | null;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly bounds?: Partial<CoordinatorBounds>;
+}
+
+export interface CoordinatorBounds {
+  /** Between two heartbeats of a node, ms. */
+  readonly heartbeatPeriodMs: number;
+  /** Silence after a question that makes a node lost, ms: twenty times the slowest heartbeat of a busy agent. */
+  readonly heartbeatTimeoutMs: number;
+  /** Between two heartbeats while something on the node is about to change, ms: shortens starts and recoveries. */
+  readonly hurryPeriodMs: number;
+  /** A node that never answered counts as missing after this, ms: after a power cut nodes and coordinator start together. */
+  readonly unknownGraceMs: number;
+  /** Between two looks at the profiles in the database, ms. */
+  readonly profilePeriodMs: number;
+  /** Profiles older than this do not count, s. */
+  readonly profileWindowS: number;
+  /** A session without a placement is tried again after this, ms, even when no node has changed: load may have. */
+  readonly suspendedRetryMs: number;
+  /** From a stop to the end of waiting for packets in flight, ms: the nodes' own drain bound (5 s) on two hops, and slack. */
+  readonly stopTimeoutMs: number;
+  /** A DELETE is repeated after this, ms: a node drains (5 s) and ends its hosts (3 s) before it forgets a session. */
+  readonly deleteRepeatMs: number;
+  /** How long heartbeats stay hurried and frames are waited for after a re-placement, ms. */
+  readonly recoveryWatchMs: number;
+  /** Between two removals of old sessions and events from the store, ms. */
+  readonly prunePeriodMs: number;
+}
+
+export const DEFAULT_COORDINATOR_BOUNDS: CoordinatorBounds = {
+  heartbeatPeriodMs: 500,
+  heartbeatTimeoutMs: 1_000,
+  hurryPeriodMs: 100,
+  unknownGraceMs: 3_000,
+  profilePeriodMs: 5_000,
+  profileWindowS: 600,
+  suspendedRetryMs: 5_000,
+  stopTimeoutMs: 15_000,
+  deleteRepeatMs: 10_000,
+  recoveryWatchMs: 60_000,
+  prunePeriodMs: 3_600_000,
+};
+
+/** Sessions that have not ended: beyond it answers of the API and plans take longer than a heartbeat. */
+export const SESSIONS_MAX = 10_000;

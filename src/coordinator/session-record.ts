@@ -1,0 +1,186 @@
+/**
+ * One session as the coordinator holds it: what is stored (desired), and what it makes of the nodes' answers (observed).
+ *
+ *     admitted --> preparing --> ready --> running --> stopping --> stopped
+ *                     |            |         | ^
+ *                     |            |         v |
+ *                     |            |        moving        (a changed plan is being applied; the rest runs on)
+ *                     +------------+---------+-----> suspended --> preparing / moving
+ *                     +------------+---------+-----> failed
+ *
+ * The sentence of each state stands at SessionStateSchema. Invariant: the observed state is never stored and never set:
+ * it is computed from the stored session, the suspension and the newest heartbeats, so it cannot disagree with them.
+ */
+import type { NodeSession } from '../contracts/blueprint.js';
+import type { HandlerStats, ObservedSession } from '../contracts/node.js';
+import type { SessionPlan } from '../contracts/plan.js';
+import type { Service } from '../contracts/service.js';
+import type { SessionState, SessionView, StoredSession } from '../contracts/session.js';
+import type { NodeRegistry } from './node-registry.js';
+
+/** Why a session waits. */
+export interface Suspension {
+  /**
+   * pinned: a node is missing that it cannot do without; the shares on other nodes are kept.
+   * placement: no placement is possible; its shares are removed, so that others can use what they held.
+   */
+  readonly kind: 'pinned' | 'placement';
+  readonly reason: string;
+  /** Of the registry and the sessions when it was last tried. */
+  readonly triedVersion: number;
+  readonly triedMs: number;
+}
+
+/** A re-placement whose first frames are waited for. */
+export interface Recovery {
+  readonly nodeName: string;
+  /** The newest answer of the lost node, wall clock s: the loss happened after it. */
+  readonly lostAt: number;
+  readonly sinceMs: number;
+  /** last_sequence of each sink, newest before the new plan ran everywhere; null until then. */
+  baseline: ReadonlyMap<number, number> | null;
+}
+
+export interface SessionRecord {
+  stored: StoredSession;
+  /** With the session's own parameters; null when the service is not loaded any more: it runs on but cannot be re-placed. */
+  readonly service: Service | null;
+  suspension: Suspension | null;
+  recovery: Recovery | null;
+  /** By node_id, why the last PUT or DELETE failed. */
+  readonly problems: Map<number, string>;
+  /** When stopping began, monotonic ms. */
+  stoppingSinceMs: number | null;
+  /** What the nodes told last, kept when it has ended. */
+  final: SessionView['nodes'] | null;
+  /** The last state that was told as an event. */
+  told: SessionState | null;
+}
+
+export function recordOf(stored: StoredSession, service: Service | null): SessionRecord {
+  return {
+    stored,
+    service,
+    suspension: null,
+    recovery: null,
+    problems: new Map(),
+    stoppingSinceMs: null,
+    final: null,
+    told: null,
+  };
+}
+
+/** node_ids of a plan, each once. */
+export function planNodes(plan: SessionPlan): number[] {
+  return [...new Set(plan.handlers.map((handler) => handler.node_id))];
+}
+
+/** handler_ids without a link out of them: where frames end. */
+export function sinkIds(plan: SessionPlan): number[] {
+  const feeding = new Set(plan.links.map((link) => link.source_handler));
+  return plan.handlers.map((handler) => handler.handler_id).filter((id) => !feeding.has(id));
+}
+
+/** handler_ids without a link into them: where frames begin. */
+export function sourceIds(plan: SessionPlan): number[] {
+  const fed = new Set(plan.links.map((link) => link.target_handler));
+  return plan.handlers.map((handler) => handler.handler_id).filter((id) => !fed.has(id));
+}
+
+/** Every handler is ready, or runs already, with the plan of this generation. */
+export function isPrepared(observed: ObservedSession | undefined, generation: number): boolean {
+  return observed?.generation === generation && (observed.state === 'ready' || observed.state === 'running');
+}
+
+/** Newest figures of a handler where the plan has it; undefined when its node does not tell. */
+export function handlerStats(
+  record: SessionRecord,
+  registry: Pick<NodeRegistry, 'observed'>,
+  handlerId: number,
+): HandlerStats | undefined {
+  const { plan, session_id, generation } = record.stored;
+  const planned = plan.handlers.find((one) => one.handler_id === handlerId);
+  if (planned === undefined) return undefined;
+  const observed = registry.observed(planned.node_id, session_id);
+  if (observed?.generation !== generation) return undefined;
+  return observed.handlers.find((one) => one.handler_id === handlerId)?.stats;
+}
+
+export function observedState(record: SessionRecord, registry: Pick<NodeRegistry, 'observed'>): SessionState {
+  const { ended, desired, generation, plan, session_id } = record.stored;
+  if (ended !== null) return ended.state;
+  if (desired === 'stopped') return 'stopping';
+  if (record.suspension !== null) return 'suspended';
+  const observed = planNodes(plan).map((nodeId) => registry.observed(nodeId, session_id));
+  if (observed.every((one) => one === undefined)) return 'admitted';
+  if (!observed.every((one) => isPrepared(one, generation))) return generation > 1 ? 'moving' : 'preparing';
+  const running = observed.every((one) => one?.desired === 'running' && one.state === 'running');
+  return running ? 'running' : 'ready';
+}
+
+export function sessionView(record: SessionRecord, registry: NodeRegistry): SessionView {
+  const { stored } = record;
+  const problem = problemOf(record);
+  return {
+    session_id: stored.session_id,
+    service_name: stored.plan.service_name,
+    desired: stored.desired,
+    observed: observedState(record, registry),
+    generation: stored.generation,
+    delivery: stored.request.delivery ?? 'latest',
+    objective: stored.request.objective ?? { fps: stored.plan.fps },
+    plan: stored.plan,
+    created_at: stored.created_at,
+    ...(problem === undefined ? {} : { problem }),
+    ended: stored.ended?.reason === END_OF_STREAM,
+    nodes: record.final ?? observedNodes(record, registry),
+  };
+}
+
+/** `ended.reason` of a session whose stream has passed every sink. */
+export const END_OF_STREAM = 'end of stream';
+
+export function observedNodes({ stored }: SessionRecord, registry: NodeRegistry): SessionView['nodes'] {
+  return registry.all().flatMap(({ file }) => {
+    const observed = registry.observed(file.node_id, stored.session_id);
+    return observed === undefined ? [] : [{ node_id: file.node_id, node_name: file.node_name, observed }];
+  });
+}
+
+function problemOf({ stored, suspension, problems }: SessionRecord): string | undefined {
+  if (stored.ended !== null) return stored.ended.state === 'failed' ? stored.ended.reason : undefined;
+  return suspension?.reason ?? [...problems.values()][0];
+}
+
+export interface ShareOptions {
+  readonly epoch: number;
+  readonly desired: NodeSession['desired'];
+  urlOf(nodeId: number): string;
+}
+
+/** What one node is told of a session: a function of the stored session alone, so that a repeated PUT changes nothing. */
+export function shareOf(stored: StoredSession, node_id: number, { epoch, desired, urlOf }: ShareOptions): NodeSession {
+  const { plan, request, session_id, generation } = stored;
+  const latency_ms_max = request.objective?.latency_ms_max;
+  return {
+    session_id,
+    epoch,
+    generation,
+    desired,
+    node_id,
+    delivery: request.delivery ?? 'latest',
+    ...(latency_ms_max === undefined ? {} : { latency_ms_max }),
+    handlers: plan.handlers
+      .filter((handler) => handler.node_id === node_id)
+      .map(({ handler_id, handler_name, handler_type, params, post }) => ({
+        ...{ handler_id, handler_name, handler_type, params },
+        ...(post ? { post: true } : {}),
+      })),
+    links: plan.links
+      .filter((link) => link.source_node === node_id || link.target_node === node_id)
+      .map(({ source_handler, source_output, target_handler, target_input, source_node, target_node }) => ({
+        ...{ source_handler, source_output, target_handler, target_input, source_node, target_node },
+        ...(source_node === node_id ? {} : { source_url: urlOf(source_node) }),
+      })),
+  };
+}

@@ -1,0 +1,139 @@
+/**
+ * From what a user asks for to what the allocator is asked: the service with the session's own parameters in it, the
+ * source node, the complete objective. Pure; everything that is wrong with a request is found here, before a plan.
+ */
+import { OrchestratorError } from '../contracts/errors.js';
+import { type HandlerTypeRegistry, parseParams } from '../contracts/handler-type.js';
+import type { Objective, PlanRequest } from '../contracts/plan.js';
+import type { Alternative, GraphHandler, Service } from '../contracts/service.js';
+import type { SessionRequest } from '../contracts/session.js';
+import type { NodeRegistry } from './node-registry.js';
+
+/** Frames per second of a session that names none and whose capture has none either (ObjectiveSchema's default). */
+const FPS_DEFAULT = 10;
+
+/** Type id of capture: the handler that `source` and `fps` are for. */
+const CAPTURE = 2;
+
+/** Throws SERVICE_NOT_FOUND with the known names. */
+export function findService(services: readonly Service[], ref: number | string): Service {
+  const found = services.find((one) => one.service_id === ref || one.service_name === ref);
+  if (found !== undefined) return found;
+  const known = services.map((one) => one.service_name).join(', ');
+  throw new OrchestratorError('SERVICE_NOT_FOUND', `no service is ${JSON.stringify(ref)}; known: ${known || 'none'}`, {
+    service: ref,
+  });
+}
+
+export interface CompleteRequest {
+  readonly request: SessionRequest & { readonly objective: Objective; readonly source_node: number };
+  readonly plan: PlanRequest;
+}
+
+export interface CompleteOptions {
+  readonly services: readonly Service[];
+  readonly types: HandlerTypeRegistry;
+  readonly registry: Pick<NodeRegistry, 'find' | 'all'>;
+}
+
+/** Fills in what the request leaves open. Throws SERVICE_NOT_FOUND, NODE_NOT_FOUND, REQUEST_INVALID, HANDLER_PARAMS_INVALID. */
+export function completeRequest(request: SessionRequest, options: CompleteOptions): CompleteRequest {
+  const service = findService(options.services, request.service);
+  const source_node = sourceNode(request, service, options.registry);
+  const objective = request.objective ?? { fps: captureFps(service, request) };
+  const complete = { ...request, delivery: request.delivery ?? ('latest' as const), objective, source_node };
+  return {
+    request: complete,
+    plan: {
+      service: sessionService(service, complete, options.types),
+      objective,
+      source_node,
+      ...(request.variant === undefined ? {} : { variant: request.variant }),
+    },
+  };
+}
+
+function sourceNode(request: SessionRequest, service: Service, registry: CompleteOptions['registry']): number {
+  if (request.source_node !== undefined) return registry.find(request.source_node).file.node_id;
+  const first = service.template?.[0];
+  if (first !== undefined) return registry.find(first.node_id).file.node_id;
+  const client = registry.all().find(({ file }) => file.node_type === 'client');
+  if (client !== undefined) return client.file.node_id;
+  throw new OrchestratorError('REQUEST_INVALID', 'source_node is needed: no node is of node_type client');
+}
+
+function captureFps(service: Service, request: SessionRequest): number {
+  const captures = service.variants.flatMap((variant) => variant.handlers).filter(isCapture);
+  const given = captures.flatMap((handler) => [
+    request.params?.[handler.handler_name]?.fps,
+    handler.alternatives[0]?.params.fps,
+  ]);
+  const fps = given.find((one) => typeof one === 'number' && one > 0 && one <= 1000);
+  return typeof fps === 'number' ? fps : FPS_DEFAULT;
+}
+
+const isCapture = (handler: GraphHandler): boolean => handler.handler_type === CAPTURE;
+
+/** The service as this session runs it: `params` by handler name, `source` and the objective's fps at capture. */
+export function sessionService(service: Service, request: SessionRequest, types: HandlerTypeRegistry): Service {
+  const handlers = service.variants.flatMap((variant) => variant.handlers);
+  for (const name of Object.keys(request.params ?? {})) {
+    if (handlers.some((handler) => handler.handler_name === name)) continue;
+    const known = [...new Set(handlers.map((handler) => handler.handler_name))].join(', ');
+    throw new OrchestratorError(
+      'REQUEST_INVALID',
+      `params.${name}: service ${service.service_name} has no handler of that name; it has ${known}`,
+      { handler_name: name },
+    );
+  }
+  if (request.source !== undefined && !handlers.some(isCapture)) {
+    throw new OrchestratorError(
+      'REQUEST_INVALID',
+      `source: service ${service.service_name} has no capture handler that could read it`,
+    );
+  }
+  return {
+    ...service,
+    variants: service.variants.map((variant) => ({
+      ...variant,
+      handlers: variant.handlers.map((handler) => withOverrides(handler, request, types)),
+    })),
+  };
+}
+
+function withOverrides(handler: GraphHandler, request: SessionRequest, types: HandlerTypeRegistry): GraphHandler {
+  const own = request.params?.[handler.handler_name] ?? {};
+  const forCapture = isCapture(handler)
+    ? {
+        ...(request.source === undefined ? {} : { source: request.source }),
+        ...(request.objective === undefined ? {} : { fps: request.objective.fps }),
+      }
+    : {};
+  const overrides = { ...forCapture, ...own };
+  if (Object.keys(overrides).length === 0) return handler;
+  const type = types.get(handler.handler_type, `handler ${handler.handler_name}`);
+  const where = `params.${handler.handler_name}`;
+  // A service file's unknown parameter is warned of and dropped; one that a user has just typed is a mistake.
+  const unknown = parseParams(type, Object.keys(own).length === 0 ? {} : own, where).warnings[0];
+  if (unknown !== undefined) {
+    throw new OrchestratorError('HANDLER_PARAMS_INVALID', unknown, { handler_name: handler.handler_name });
+  }
+  const accepted = knownNames(overrides, type.params);
+  return {
+    ...handler,
+    alternatives: handler.alternatives.map((one): Alternative => {
+      const params = { ...one.params, ...accepted };
+      parseParams(type, params, where);
+      return { ...one, params };
+    }),
+  };
+}
+
+/** Types that are declared by file only take everything; a capture type without `fps` is not given one. */
+function knownNames(overrides: Record<string, unknown>, params: unknown): Record<string, unknown> {
+  const properties = (params as { properties?: object } | null)?.properties;
+  if (properties === undefined) return overrides;
+  const normal =
+    'tresh' in overrides && !('thresh' in overrides) ? { ...overrides, thresh: overrides.tresh } : overrides;
+  return Object.fromEntries(Object.entries(normal).filter(([name]) => name in properties));
+}

@@ -1,0 +1,172 @@
+/**
+ * The sessions of this coordinator in memory, in step with the store. Invariants: a change is in the store before
+ * anything acts on it; changes of one session are applied one after the other, each to the result of the one before;
+ * plans are made one at a time, so that two of them cannot both take the same free core.
+ */
+import { OrchestratorError } from '../contracts/errors.js';
+import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
+import type { PlanRequest, Snapshot } from '../contracts/plan.js';
+import type { Service } from '../contracts/service.js';
+import type { StoredSession } from '../contracts/session.js';
+import type { Logger } from '../std/logger.js';
+import type { StateStore } from '../store/store.js';
+import type { NodeRegistry } from './node-registry.js';
+import type { ProfileCache } from './profiles.js';
+import { recordOf, type SessionRecord } from './session-record.js';
+import { findService, sessionService } from './session-request.js';
+import { allocatorSnapshot } from './snapshot.js';
+
+/** Ended sessions that stay in memory and in listings; older ones are read from the store when they are asked for. */
+export const ENDED_IN_MEMORY_MAX = 200;
+
+export interface SessionTableOptions {
+  readonly state: StateStore;
+  readonly registry: NodeRegistry;
+  readonly profiles: Pick<ProfileCache, 'current'>;
+  readonly services: readonly Service[];
+  readonly types: HandlerTypeRegistry;
+  readonly logger: Logger;
+}
+
+export class SessionTable {
+  readonly #options: SessionTableOptions;
+  readonly #records = new Map<number, SessionRecord>();
+  #planning: Promise<unknown> = Promise.resolve();
+  readonly #updates = new WeakMap<SessionRecord, Promise<unknown>>();
+  #version = 0;
+
+  constructor(options: SessionTableOptions) {
+    this.#options = options;
+  }
+
+  async load(): Promise<void> {
+    for (const stored of await this.#options.state.sessions()) {
+      this.#records.set(stored.session_id, recordOf(stored, this.#serviceOf(stored)));
+    }
+    this.#evict();
+  }
+
+  get(sessionId: number): SessionRecord | undefined {
+    return this.#records.get(sessionId);
+  }
+
+  /** Also an ended session that is in the store only. Throws SESSION_NOT_FOUND. */
+  async find(sessionId: number): Promise<SessionRecord> {
+    const known = this.#records.get(sessionId);
+    if (known !== undefined) return known;
+    const stored = await this.#options.state.session(sessionId);
+    if (stored !== null && stored.ended !== null) return recordOf(stored, null);
+    throw new OrchestratorError('SESSION_NOT_FOUND', `no session ${sessionId}`, { session_id: sessionId });
+  }
+
+  all(): SessionRecord[] {
+    return [...this.#records.values()].sort((a, b) => a.stored.session_id - b.stored.session_id);
+  }
+
+  active(): SessionRecord[] {
+    return this.all().filter((record) => record.stored.ended === null);
+  }
+
+  /** Grows when a session lets go of resources: what could not be placed may be tried again. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** What is free for a new session, or for this one if it were not there. */
+  snapshot(except?: number): Snapshot {
+    const holding = this.active()
+      .filter((record) => record.suspension?.kind !== 'placement')
+      .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
+    const { registry, profiles } = this.#options;
+    return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current });
+  }
+
+  /** Runs `work` when no other plan is being made. */
+  planning<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#planning.then(work);
+    this.#planning = turn.catch(() => {});
+    return turn;
+  }
+
+  async add(stored: StoredSession, service: Service): Promise<void> {
+    await this.#options.state.saveSession(stored);
+    this.#records.set(stored.session_id, recordOf(stored, service));
+  }
+
+  /**
+   * Stores what `change` makes of the session, and only then lets others see it. `change` returns null when there is
+   * nothing to do (any more). False when nothing was stored.
+   */
+  update(record: SessionRecord, change: (stored: StoredSession) => StoredSession | null): Promise<boolean> {
+    const before = this.#updates.get(record) ?? Promise.resolve();
+    const turn = before.then(async () => {
+      const { session_id } = record.stored;
+      if (this.#records.get(session_id) !== record) return false;
+      const changed = change(record.stored);
+      if (changed === null) return false;
+      await this.#options.state.saveSession(changed);
+      if (this.#records.get(session_id) !== record) {
+        // It was deleted meanwhile; the store's last word must be that.
+        await this.#options.state.deleteSession(session_id);
+        return false;
+      }
+      const ends = changed.ended !== null && record.stored.ended === null;
+      record.stored = changed;
+      if (ends) this.released();
+      return true;
+    });
+    this.#updates.set(
+      record,
+      turn.catch(() => {}),
+    );
+    return turn;
+  }
+
+  async remove(sessionId: number): Promise<void> {
+    await this.#options.state.deleteSession(sessionId);
+    this.#records.delete(sessionId);
+    this.released();
+  }
+
+  /** A session has let go of resources. */
+  released(): void {
+    this.#version += 1;
+    this.#evict();
+  }
+
+  planRequest({ stored, service }: SessionRecord): PlanRequest | null {
+    if (service === null) return null;
+    const { request, plan } = stored;
+    return {
+      service,
+      objective: request.objective ?? { fps: plan.fps },
+      source_node: plan.source_node,
+      ...(request.variant === undefined ? {} : { variant: request.variant }),
+    };
+  }
+
+  #evict(): void {
+    const ended = this.all().filter((record) => record.stored.ended !== null);
+    const age = (record: SessionRecord) => record.stored.ended?.at ?? 0;
+    const { registry } = this.#options;
+    // One that a node still has must be known, or it would be removed there as nobody's.
+    const free = ended.filter(({ stored }) =>
+      registry.all().every(({ file }) => registry.observed(file.node_id, stored.session_id) === undefined),
+    );
+    free.sort((a, b) => age(a) - age(b));
+    for (const { stored } of free.slice(0, Math.max(0, ended.length - ENDED_IN_MEMORY_MAX))) {
+      this.#records.delete(stored.session_id);
+    }
+  }
+
+  #serviceOf({ session_id, request, ended }: StoredSession): Service | null {
+    if (ended !== null) return null;
+    const { services, types, logger } = this.#options;
+    try {
+      return sessionService(findService(services, request.service), request, types);
+    } catch (error) {
+      logger.warn({ err: error, session_id }, `session ${session_id} runs on but cannot be placed again`);
+      return null;
+    }
+  }
+}
