@@ -16,8 +16,6 @@ import { Reconciler } from './reconciler.js';
 import { SessionService } from './session-service.js';
 import { SessionTable } from './session-table.js';
 
-export type { CoordinatorBounds, CoordinatorOptions } from './options.js';
-
 export interface Coordinator {
   readonly address: ListenAddress;
   /** Fencing number of this start. */

@@ -1,0 +1,3 @@
+/** The coordinator as the composition root starts it. */
+export { type Coordinator, createCoordinator } from './coordinator.js';
+export { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
