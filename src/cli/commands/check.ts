@@ -1,7 +1,6 @@
 /** `check DIR|FILE...`: everything that can be known before a start; exit 1 when anything is wrong. */
 import type { Command } from 'commander';
 import type { CheckResult } from '../../config/check.js';
-import { checkConfiguration } from '../../main/check.js';
 import { globalOptions, print } from '../output.js';
 
 export function addCheckCommand(program: Command): void {
@@ -9,7 +8,8 @@ export function addCheckCommand(program: Command): void {
     .command('check')
     .argument('<paths...>', 'directories and files')
     .description('check configuration, node, handler type and service files')
-    .action((paths: string[], _flags: unknown, command: Command) => {
+    .action(async (paths: string[], _flags: unknown, command: Command) => {
+      const { checkConfiguration } = await import('../../main/check.js');
       const result = checkConfiguration(paths);
       const body = { ...result, problems: result.problems.map((problem) => problem.toProblem()) };
       print(globalOptions(command), body, () => checkText(result));

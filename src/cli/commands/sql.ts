@@ -1,7 +1,7 @@
 /** `sql STATEMENT`. */
 import type { Command } from 'commander';
 import { tokenFromEnvironment } from '../../config/environment.js';
-import { runSql, type SqlTable } from '../../main/sql.js';
+import type { SqlTable } from '../../main/sql.js';
 import { table } from '../../main/text/table.js';
 import { createProgress, globalOptions, print } from '../output.js';
 
@@ -19,6 +19,7 @@ export function addSqlCommand(program: Command): void {
     .description('query what was reported: sys_info, proc_info, packet_info, profile, link_info ...')
     .action(async (statement: string, flags: SqlFlags, command: Command) => {
       const options = globalOptions(command);
+      const { runSql } = await import('../../main/sql.js');
       const progress = createProgress(options);
       const onSource = (source: string) => {
         progress.clear();
