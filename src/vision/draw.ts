@@ -37,9 +37,9 @@ export async function drawBoxes(
   options: { readonly labels: boolean } = { labels: true },
 ): Promise<Frame> {
   const canvas = { width: frame.width, height: frame.height, data: Buffer.from(frame.data) };
-  const unit = Math.max(1, Math.round(Math.min(frame.width, frame.height) / 360));
-  for (const box of boxes) drawOutline(canvas, box, 2 * unit, colourOf(box.label));
-  if (options.labels) for (const box of boxes) drawLabel(canvas, box, unit * 2, colourOf(box.label));
+  const dot = Math.max(1, Math.round(Math.min(frame.width, frame.height) / 280));
+  for (const box of boxes) drawOutline(canvas, box, dot, colourOf(box.label));
+  if (options.labels) for (const box of boxes) drawLabel(canvas, box, dot, colourOf(box.label));
   return { type: 'frame', ...canvas };
 }
 

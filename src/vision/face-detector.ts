@@ -33,7 +33,19 @@ interface Candidate extends Rect {
   readonly prob: number;
 }
 
+/**
+ * Where the net's box lies against the outline that the landmark nets expect (brows to chin, as ssd_mobilenetv1 draws it):
+ * centre in that outline's widths and heights, and size as multiples of it. Means over the sample faces.
+ */
+interface Outline {
+  readonly x: number;
+  readonly y: number;
+  readonly w: number;
+  readonly h: number;
+}
+
 interface Decoder {
+  readonly outline: Outline;
   readonly thresh: number;
   /** Overlap (IoU) above which the weaker of two boxes is the same face. */
   readonly iouMax: number;
@@ -52,14 +64,18 @@ export async function createFaceDetector(options: FaceDetectorOptions = {}): Pro
       const { data, scale } = await letterbox(frame, size);
       const outputs = await engine.run({ data, batch: 1, height: size, width: size });
       const faces = suppress(decoder.decode(outputs, size, thresh), decoder.iouMax);
-      return faces.map((face) => toBox(face, scale, frame)).filter((box) => box.w >= 1 && box.h >= 1);
+      return faces.map((face) => toBox(face, decoder.outline, scale, frame)).filter((box) => box.w >= 1 && box.h >= 1);
     },
     dispose: () => engine.dispose(),
   };
 }
 
-function toBox(face: Candidate, scale: number, frame: Pixels): Box {
-  const rect = { x: face.x * scale, y: face.y * scale, w: face.w * scale, h: face.h * scale };
+function toBox(face: Candidate, outline: Outline, scale: number, frame: Pixels): Box {
+  const w = face.w / outline.w;
+  const h = face.h / outline.h;
+  const x = face.x + (face.w - w) / 2 - outline.x * w;
+  const y = face.y + (face.h - h) / 2 - outline.y * h;
+  const rect = { x: x * scale, y: y * scale, w: w * scale, h: h * scale };
   return { label: 'face', prob: face.prob, ...clampRect(rect, frame.width, frame.height) };
 }
 
@@ -134,7 +150,7 @@ function decodeBlaze(outputs: Record<string, OutputTensor>, size: number, thresh
 }
 
 const DECODERS: Readonly<Record<FaceDetectorModel, Decoder>> = {
-  ssd_mobilenetv1: { thresh: 0.5, iouMax: 0.5, decode: decodeSsd },
-  tiny_face_detector: { thresh: 0.5, iouMax: 0.4, decode: decodeTiny },
-  blazeface: { thresh: 0.5, iouMax: 0.3, decode: decodeBlaze },
+  ssd_mobilenetv1: { thresh: 0.5, iouMax: 0.5, decode: decodeSsd, outline: { x: 0, y: 0, w: 1, h: 1 } },
+  tiny_face_detector: { thresh: 0.5, iouMax: 0.4, decode: decodeTiny, outline: { x: 0.01, y: 0.14, w: 1.6, h: 1 } },
+  blazeface: { thresh: 0.5, iouMax: 0.3, decode: decodeBlaze, outline: { x: 0.01, y: 0.1, w: 1.12, h: 0.77 } },
 };

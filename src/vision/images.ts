@@ -32,7 +32,8 @@ export async function decodePicture(
 ): Promise<Frame> {
   await checkHeader(data);
   const upright = sharp(data, { failOn: 'error', limitInputPixels: PICTURE_PIXELS_MAX }).autoOrient();
-  const sized = size.width || size.height ? upright.resize({ ...size, fit: 'fill', kernel: 'linear' }) : upright;
+  const fit = size.width && size.height ? 'fill' : 'inside';
+  const sized = size.width || size.height ? upright.resize({ ...size, fit, kernel: 'linear' }) : upright;
   try {
     const { data: pixels, info } = await sized
       .flatten({ background: '#ffffff' })

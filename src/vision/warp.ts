@@ -150,8 +150,8 @@ function bilinear(source: Pixels, map: Affine, width: number, height: number): C
     let sy = map.ay * 0.5 + map.by * (y + 0.5) + map.cy - 0.5;
     for (let x = 0; x < width; x++, out += 3, sx += map.ax, sy += map.ay) {
       if (sx < -0.5 || sy < -0.5 || sx > sw - 0.5 || sy > sh - 0.5) continue;
-      const fx = sx < 0 ? 0 : sx > sw - 1 ? sw - 1 : sx;
-      const fy = sy < 0 ? 0 : sy > sh - 1 ? sh - 1 : sy;
+      const fx = sx < 0 ? 0 : Math.min(sx, sw - 1);
+      const fy = sy < 0 ? 0 : Math.min(sy, sh - 1);
       const x0 = fx | 0;
       const y0 = fy | 0;
       const right = x0 + 1 < sw ? 3 : 0;

@@ -22,7 +22,7 @@ it.each([
     });
     const actual = await runOnnx(model, pixels, size);
     expect(expected).toHaveLength(names.length);
-    for (const [index, name] of names.entries()) expectAgreement(actual[name], expected[index]);
+    for (const [index, name] of names.entries()) expectAgreement(actual[name], expected[index]!);
   },
   120_000,
 );

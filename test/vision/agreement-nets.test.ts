@@ -15,7 +15,7 @@ it.each([
   async (model, net, output, size) => {
     const pixels = await squareSample(1, size);
     const [expected] = await runNet(model, net, pixels, size);
-    expectAgreement((await runOnnx(model, pixels, size))[output], expected);
+    expectAgreement((await runOnnx(model, pixels, size))[output], expected!);
   },
   60_000,
 );
@@ -25,6 +25,6 @@ it('ssd_mobilenetv1 agrees with TensorFlow.js', async () => {
   const expected = await runNet('ssd_mobilenetv1', 'ssdMobilenetv1', pixels, 512);
   expect(expected).toHaveLength(2);
   const { boxes, scores } = await runOnnx('ssd_mobilenetv1', pixels, 512);
-  expectAgreement(boxes, expected[0]);
-  expectAgreement(scores, expected[1]);
+  expectAgreement(boxes, expected[0]!);
+  expectAgreement(scores, expected[1]!);
 }, 120_000);

@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Box, Crop, Frame } from '../../src/contracts/packet.js';
 import { alignFace } from '../../src/vision/align.js';
@@ -117,7 +117,7 @@ describe('landmarks and alignment', () => {
   });
 });
 
-type Change = (picture: sharp.Sharp, width: number) => sharp.Sharp;
+type Change = (picture: Sharp, width: number) => Sharp;
 const CHANGES: Record<string, Change> = {
   mirrored: (picture) => picture.flop(),
   'at 35 %': (picture, width) => picture.resize(Math.round(width * 0.35)),
@@ -200,7 +200,7 @@ describe('gallery', () => {
 
   async function enrol(person: string, file: string, frame: Frame, box: Box): Promise<void> {
     await mkdir(join(dir, 'people', person), { recursive: true });
-    const crop = cropWithMargin(frame, box, 0.6);
+    const crop = cropWithMargin(frame, box, 1);
     await writeFile(join(dir, 'people', person, file), await encodeJpeg(crop, 90));
   }
 

@@ -1,22 +1,27 @@
 /**
  * The TensorFlow.js that is bundled in @vladmandic/face-api, with its plain JavaScript backend, as the yardstick for
- * converted models. That takes up to half a minute per model, so results are kept in the temporary directory, keyed by
- * the weights and the picture.
+ * converted models. That takes up to half a minute per model, so its results lie recorded in yardsticks/, keyed by the
+ * weights and the picture; where the key is another, TensorFlow.js runs. RECORD_YARDSTICKS=1 records them anew.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import * as util from 'node:util';
 import { deserialize, serialize } from 'node:v8';
 import { vi } from 'vitest';
 import { describeModel, writeWhole } from '../../src/vision/model-cache.js';
 
-/** One output; four-dimensional ones are [batch, height, width, channels]. */
+/** One output; four-dimensional ones are [batch, height, width, channels]. `values` holds every `step`-th of it. */
 export interface Yardstick {
   readonly shape: number[];
-  readonly data: Float32Array;
+  readonly step: number;
+  readonly values: Float32Array;
 }
+
+/** About as many values are kept of each output. */
+const VALUES_MAX = 4000;
 
 interface TfTensor {
   readonly shape: number[];
@@ -85,25 +90,34 @@ async function readModel(name: string): Promise<{ json: ModelJson; specs: unknow
   return { json, specs, data: new Uint8Array(bytes).buffer };
 }
 
-async function cached(model: string, pixels: Uint8Array, compute: () => Promise<TfTensor[]>): Promise<Yardstick[]> {
+const recorded = new URL('./yardsticks/', import.meta.url);
+
+/** What was recorded for these weights and this picture, else a run that is recorded in the temporary directory. */
+async function yardstick(model: string, pixels: Uint8Array, compute: () => Promise<TfTensor[]>): Promise<Yardstick[]> {
   const { sourceSha256 } = await describeModel(model);
-  const key = createHash('sha256').update(sourceSha256).update(pixels).digest('hex');
-  const dir = join(tmpdir(), 'vision-orchestrator-yardsticks');
-  const path = join(dir, `${model}-${key}`);
-  const known = await readFile(path).catch(() => null);
-  if (known) return deserialize(known) as Yardstick[];
+  const key = createHash('sha256').update(sourceSha256).update(pixels).digest('hex').slice(0, 16);
+  const temporary = pathToFileURL(join(tmpdir(), 'vision-orchestrator-yardsticks/'));
+  for (const dir of process.env.RECORD_YARDSTICKS ? [] : [recorded, temporary]) {
+    const known = await readFile(new URL(`${model}-${key}`, dir)).catch(() => null);
+    if (known) return deserialize(known) as Yardstick[];
+  }
   const tensors = await compute();
-  const results = await Promise.all(
-    tensors.map(async (tensor) => ({ shape: tensor.shape, data: await tensor.data() })),
-  );
+  const results = await Promise.all(tensors.map(async ({ shape }, index) => thin(shape, await tensors[index]!.data())));
+  const dir = process.env.RECORD_YARDSTICKS ? recorded : temporary;
   await mkdir(dir, { recursive: true });
-  await writeWhole(path, serialize(results));
+  await writeWhole(fileURLToPath(new URL(`${model}-${key}`, dir)), serialize(results));
   return results;
+}
+
+/** Every n-th value, n odd so that all channels have their turn. */
+function thin(shape: number[], data: Float32Array): Yardstick {
+  const step = Math.floor(data.length / VALUES_MAX) * 2 + 1;
+  return { shape, step, values: data.filter((_, index) => index % step === 0) };
 }
 
 /** The outputs of a face-api net for one square picture of raw bytes; ssd_mobilenetv1: boxes, then scores. */
 export function runNet(model: string, net: string, pixels: Uint8Array, size: number): Promise<Yardstick[]> {
-  return cached(model, pixels, async () => {
+  return yardstick(model, pixels, async () => {
     const bundle = await loadBundle();
     const { specs, data } = await readModel(model);
     bundle.nets[net]!.loadFromWeightMap(bundle.tf.io.decodeWeights(data, specs));
@@ -120,7 +134,7 @@ export function runGraph(
   size: number,
   options: { readonly outputs: readonly string[]; readonly mean: number; readonly scale: number },
 ): Promise<Yardstick[]> {
-  return cached(model, pixels, async () => {
+  return yardstick(model, pixels, async () => {
     const bundle = await loadBundle();
     const { json, specs, data } = await readModel(model);
     const artifacts = {
