@@ -9,10 +9,13 @@ import { compiledEntry } from '../../std/compiled-entry.js';
 import { type Deferred, deferred, withTimeout } from '../../std/deferred.js';
 import { SQL_WAITING_MAX, type SqlResult } from '../store.js';
 import { errorOf } from './messages.js';
-import type { QueryAnswer } from './query-process.js';
+import type { QueryAnswer, QueryCall } from './query-process.js';
 
 /** A query process without work is ended after this, ms; starting one takes about 100 ms. */
 const IDLE_MS = 30_000;
+
+/** Until a started process answers, ms; not part of a statement's time. */
+const START_MS_MAX = 15_000;
 
 /** JavaScript heap of the query process, MiB: SQL_RESULT_BYTES_MAX of text, its rows, and the message with them. */
 const HEAP_MB = 256;
@@ -25,7 +28,8 @@ export interface SqliteQueriesOptions {
 export class SqliteQueries {
   readonly #options: SqliteQueriesOptions;
   #child: ChildProcess | null = null;
-  #answer: Deferred<SqlResult> | null = null;
+  /** What is awaited of the process: first that it is ready, then a result. */
+  #answer: Deferred<SqlResult | null> | null = null;
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #idle: NodeJS.Timeout | undefined;
@@ -57,25 +61,38 @@ export class SqliteQueries {
   async #runNow(statement: string): Promise<SqlResult> {
     if (this.#closed) throw this.#unavailable('the store is closed');
     clearTimeout(this.#idle);
-    const child = this.#child ?? this.#start();
-    const answer = deferred<SqlResult>();
-    this.#answer = answer;
-    child.send(statement);
-    const { timeMsMax } = this.#options;
+    const { path, timeMsMax } = this.#options;
     try {
-      return await withTimeout(answer.promise, timeMsMax, () => {
-        const tooLong = new OrchestratorError('SQL_REFUSED', `the statement took longer than ${timeMsMax} ms`);
-        this.#end(tooLong);
-        return tooLong;
-      });
+      if (this.#child === null) {
+        this.#start();
+        await this.#answerWithin(START_MS_MAX, this.#unavailable('the query process does not start'));
+      }
+      const child: ChildProcess | null = this.#child;
+      if (child === null) throw this.#unavailable('the store is closed');
+      child.send({ path, statement } satisfies QueryCall);
+      const tooLong = new OrchestratorError('SQL_REFUSED', `the statement took longer than ${timeMsMax} ms`);
+      return (await this.#answerWithin(timeMsMax, tooLong))!;
     } finally {
-      this.#answer = null;
       this.#idle = setTimeout(() => this.#end(this.#unavailable('idle')), IDLE_MS).unref();
     }
   }
 
-  #start(): ChildProcess {
-    const child = fork(compiledEntry(import.meta.url, './query-process.js'), [this.#options.path], {
+  /** The next answer of the process; when there is none in time, the process is ended. */
+  async #answerWithin(ms: number, error: OrchestratorError): Promise<SqlResult | null> {
+    const answer = deferred<SqlResult | null>();
+    this.#answer = answer;
+    try {
+      return await withTimeout(answer.promise, ms, () => {
+        this.#end(error);
+        return error;
+      });
+    } finally {
+      this.#answer = null;
+    }
+  }
+
+  #start(): void {
+    const child = fork(compiledEntry(import.meta.url, './query-process.js'), {
       env: {},
       execArgv: [`--max-old-space-size=${HEAP_MB}`],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
@@ -84,11 +101,10 @@ export class SqliteQueries {
     child.on('message', (answer: QueryAnswer) => {
       if (child !== this.#child) return;
       if ('error' in answer) this.#answer?.reject(errorOf(answer.error));
-      else this.#answer?.resolve(answer.result);
+      else this.#answer?.resolve('ready' in answer ? null : answer.result);
     });
     child.on('error', (error) => this.#lost(child, error.message));
     child.on('exit', (code, signal) => this.#lost(child, `the query process ended (${signal ?? code})`));
-    return child;
   }
 
   #lost(child: ChildProcess, why: string): void {

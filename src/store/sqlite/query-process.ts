@@ -9,7 +9,12 @@ import { SQL_RESULT_BYTES_MAX, SQL_ROWS_MAX, type SqlResult, type SqlValue } fro
 import { type Database, databaseError } from './connection.js';
 import { type ErrorText, errorText } from './messages.js';
 
-export type QueryAnswer = { readonly result: SqlResult } | { readonly error: ErrorText };
+export interface QueryCall {
+  readonly path: string;
+  readonly statement: string;
+}
+
+export type QueryAnswer = { readonly ready: true } | { readonly result: SqlResult } | { readonly error: ErrorText };
 
 /** Memory that SQLite may take for sorting and caching, bytes. */
 const HEAP_BYTES_MAX = 256 * 1024 * 1024;
@@ -87,11 +92,6 @@ function jsonValue(value: unknown): SqlValue {
   return typeof value === 'string' ? value : null;
 }
 
-function main(path: string): void {
-  process.on('disconnect', () => process.exit(0));
-  process.on('message', (statement: string) => process.send?.(answerOf(path, statement)));
-}
-
 /** A connection per statement: closing it ends the read transaction of a cut-off answer, which would hold up the log. */
 function answerOf(path: string, statement: string): QueryAnswer {
   let db: Database | undefined;
@@ -105,4 +105,6 @@ function answerOf(path: string, statement: string): QueryAnswer {
   }
 }
 
-main(process.argv[2] ?? '');
+process.on('disconnect', () => process.exit(0));
+process.on('message', ({ path, statement }: QueryCall) => process.send?.(answerOf(path, statement)));
+process.send?.({ ready: true } satisfies QueryAnswer);

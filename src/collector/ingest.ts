@@ -1,0 +1,119 @@
+/** From a body to stored rows: check, attribute to a node, bound, store; and the figures about that. */
+import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import { type Report, ReportSchema } from '../contracts/report.js';
+import { schemaFaults } from '../contracts/schema.js';
+import type { Clock } from '../std/clock.js';
+import { reportRowsPending } from '../store/report-rows.js';
+import type { StoredReport, TelemetryStore } from '../store/store.js';
+import type { CollectorMetrics } from './metrics.js';
+import type { NodeDirectory } from './node-directory.js';
+
+export interface IngestOptions {
+  readonly directory: NodeDirectory;
+  readonly store: TelemetryStore;
+  readonly clock: Clock;
+  readonly metrics: CollectorMetrics;
+  readonly rowsPendingMax: number;
+}
+
+export interface IngestHealth {
+  /** ok: the newest store succeeded, or there was none. */
+  readonly status: 'ok' | 'failing';
+  readonly rows_stored: number;
+  readonly reports_stored: number;
+  readonly rows_pending: number;
+  readonly last_error: string | null;
+}
+
+export class Ingest {
+  readonly #options: IngestOptions;
+  #rowsStored = 0;
+  #reportsStored = 0;
+  #rowsPending = 0;
+  #failing = false;
+  #lastError: string | null = null;
+
+  constructor(options: IngestOptions) {
+    this.#options = options;
+  }
+
+  health(): IngestHealth {
+    return {
+      status: this.#failing ? 'failing' : 'ok',
+      rows_stored: this.#rowsStored,
+      reports_stored: this.#reportsStored,
+      rows_pending: this.#rowsPending,
+      last_error: this.#lastError,
+    };
+  }
+
+  /** Before a body is read: COLLECTOR_BUSY while as much is waiting as may wait. */
+  refuseWhenFull(): void {
+    if (this.#rowsPending >= this.#options.rowsPendingMax) throw this.#busy(0);
+  }
+
+  /** Resolves once the report is in the database, or was there before. Throws an error of the catalogue. */
+  async take(body: unknown, peerAddress: string): Promise<StoredReport> {
+    const report = checkedReport(body);
+    const nodeId = this.#options.directory.resolve(report.node_id, peerAddress);
+    const rows = reportRowsPending(report);
+    // A report larger than the bound would never fit; alone it may go.
+    if (this.#rowsPending > 0 && this.#rowsPending + rows > this.#options.rowsPendingMax) throw this.#busy(rows);
+    this.#pend(rows);
+    try {
+      const stored = await this.#store(report, nodeId);
+      this.#rowsStored += stored.rows;
+      if (stored.stored) this.#reportsStored += 1;
+      return stored;
+    } finally {
+      this.#pend(-rows);
+    }
+  }
+
+  /** Something about a report went wrong; kept for /v1/health, which is where an operator looks first. */
+  failed(thrown: unknown): void {
+    const { code, message } = toOrchestratorError(thrown);
+    this.#lastError = `${code}: ${message}`;
+    this.#options.metrics.reports.inc({ result: code });
+  }
+
+  async #store(report: Report, nodeId: number): Promise<StoredReport> {
+    const { store, clock, metrics } = this.#options;
+    const startMs = clock.monotonicMs();
+    try {
+      const stored = await store.storeReport({ nodeId, report, receivedAt: clock.now() });
+      this.#failing = false;
+      metrics.reports.inc({ result: stored.stored ? 'stored' : 'duplicate' });
+      metrics.rows.inc(stored.rows);
+      return stored;
+    } catch (error) {
+      this.#failing = true;
+      throw error;
+    } finally {
+      metrics.storeSeconds.observe((clock.monotonicMs() - startMs) / 1000);
+    }
+  }
+
+  #pend(rows: number): void {
+    this.#rowsPending += rows;
+    this.#options.metrics.rowsPending.set(this.#rowsPending);
+  }
+
+  #busy(rows: number): OrchestratorError {
+    const { rowsPendingMax } = this.#options;
+    const more = rows === 0 ? '' : `, ${rows} more would come`;
+    const message = `${this.#rowsPending} rows wait for the database${more}, the bound is ${rowsPendingMax}: send again later`;
+    return new OrchestratorError('COLLECTOR_BUSY', message, {
+      rows_pending: this.#rowsPending,
+      rows_max: rowsPendingMax,
+    });
+  }
+}
+
+function checkedReport(body: unknown): Report {
+  const faults = schemaFaults(ReportSchema, body);
+  if (faults.length === 0) return body as Report;
+  throw new OrchestratorError('REPORT_INVALID', `nothing of the report is stored: ${faults.slice(0, 5).join('; ')}`, {
+    faults: faults.slice(0, 20),
+  });
+}
