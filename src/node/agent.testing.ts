@@ -35,6 +35,7 @@ export const TYPES = new HandlerTypeRegistry([
   type(2, 'capture', [], ['frame'], 'own'),
   type(3, 'render', ['frame', 'boxes'], [], 'shared'),
   type(4, 'resize', ['frame'], ['frame'], 'shared'),
+  type(8, 'show', ['boxes'], [], 'own'),
   type(7, 'detect_object', ['frame'], ['boxes'], 'own'),
 ]);
 

@@ -61,6 +61,7 @@ export class HostSupervisor {
   #pingId = 0;
   #started: Deferred<void> | null = null;
   #drained: Deferred<void> | null = null;
+  #ponged: Deferred<void> | null = null;
   #life: Promise<void> | null = null;
 
   constructor(options: HostSupervisorOptions) {
@@ -119,22 +120,21 @@ export class HostSupervisor {
     this.#setState('running');
   }
 
-  /** True when everything in flight was processed within the bound. */
-  async drain(): Promise<boolean> {
+  /** Resolves when what was in flight is processed, or at the bound; the newest figures are there then. */
+  async drain(): Promise<void> {
     this.#wantsRun = false;
-    if (this.#process === null || (this.#state !== 'running' && this.#state !== 'ready')) return false;
+    const process = this.#process;
+    if (process === null || (this.#state !== 'running' && this.#state !== 'ready')) return;
     this.#drained = deferred();
     this.#setState('draining');
-    this.#process.send({ type: 'drain' });
-    const ended = this.#process.exited.then(() => false);
-    const drained = this.#drained.promise.then(() => true);
-    const { drainTimeoutMs } = this.#options.bounds;
-    try {
-      return await withTimeout(Promise.race([drained, ended]), drainTimeoutMs, () => new Error('not drained'));
-    } catch {
-      this.#options.logger.warn({ host: this.#options.name, bound_ms: drainTimeoutMs }, 'not drained within the bound');
-      return false;
+    process.send({ type: 'drain' });
+    const { drainTimeoutMs, pingPeriodMs } = this.#options.bounds;
+    if (!(await within(drainTimeoutMs, this.#drained.promise, process.exited))) {
+      this.#options.logger.info({ bound_ms: drainTimeoutMs }, `${this.#options.name}: not drained within the bound`);
     }
+    this.#ponged = deferred();
+    this.#ping(process);
+    await within(pingPeriodMs, this.#ponged.promise, process.exited);
   }
 
   /** Ends the process, softly within the grace, and leaves nothing of it. */
@@ -149,7 +149,7 @@ export class HostSupervisor {
       }
     }
     await this.#life;
-    if (this.#state !== 'failed') this.#setState('stopped');
+    this.#setState('stopped');
   }
 
   /** False when no process is there to take the link now. */
@@ -280,6 +280,7 @@ export class HostSupervisor {
         return;
       case 'pong':
         this.#pingsUnanswered = 0;
+        if (message.id === this.#pingId) this.#ponged?.resolve();
         for (const status of message.handlers) {
           this.#statuses.set(status.handler_id, status);
           this.#settle(status.handler_id, status.settled);
@@ -324,4 +325,13 @@ export class HostSupervisor {
     this.#watchers.clear();
     for (const resolve of watchers) resolve();
   }
+}
+
+/** Whether one of `promises` has settled within `ms`. */
+async function within(ms: number, ...promises: Promise<unknown>[]): Promise<boolean> {
+  const late = new Error('late');
+  return withTimeout(Promise.race(promises), ms, () => late).then(
+    () => true,
+    (error) => error !== late,
+  );
 }

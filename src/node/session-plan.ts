@@ -14,6 +14,7 @@ export interface HostGroup {
   /** handler_id -> fingerprint. */
   readonly handlers: ReadonlyMap<number, string>;
   readonly hasSource: boolean;
+  readonly hasSink: boolean;
 }
 
 export interface HostPlan<H extends HostGroup> {
@@ -64,6 +65,7 @@ export function planHosts<H extends HostGroup>(
     start: groups.map((ids) => ({
       handlers: new Map(ids.map((id) => [id, wanted.get(id)!])),
       hasSource: ids.some((id) => resolved.handlers.get(id)!.type.inputs.length === 0),
+      hasSink: ids.some((id) => resolved.handlers.get(id)!.type.outputs.length === 0),
     })),
     retire: existing.filter((host) => !keep.includes(host)),
   };

@@ -14,7 +14,8 @@
  *
  * Invariant: at most one change is applied at a time; a newer one ends the wait of the older and is applied next.
  * A changed plan is made before it is broken: new hosts load their models while the old ones run on; then links are
- * switched; then the old ones drain. Only a source is stopped before its successor starts, because two would emit.
+ * switched; then the old ones drain. While frames flow, `ready` only makes: the switch comes with `running`, which the
+ * coordinator says when every node has made its part. Sources and sinks end before their successors start.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,7 +23,7 @@ import type { NodeSession, ResolvedBlueprint } from '../contracts/blueprint.js';
 import { type OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { HandlerState, ObservedHandler, ObservedSession } from '../contracts/node.js';
-import type { HostConfig } from '../handler-kit/host-protocol.js';
+import type { HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
@@ -71,6 +72,8 @@ const WORST_FIRST: readonly HandlerState[] = ['failed', 'preparing', 'draining',
 export class Session {
   readonly #context: SessionContext;
   readonly #settled = new Map<number, number>();
+  /** What the handlers of ended hosts told last: a stopped session still says what became of its packets. */
+  readonly #lastStatus = new Map<number, HostHandlerStatus>();
   /** Oldest first; a handler that is being replaced is in two of them. */
   #hosts: Host[] = [];
   #target: NodeSession;
@@ -159,11 +162,7 @@ export class Session {
     const { handler, type } = this.#resolved.handlers.get(handler_id)!;
     const base = { handler_id, handler_name: handler.handler_name, handler_type: type.handler_type_id };
     const host = this.#hosts.findLast((one) => one.handlers.has(handler_id));
-    if (host === undefined) {
-      const failed = this.#problem !== null && this.#target.desired !== 'stopped';
-      const state = failed ? 'failed' : this.#target.desired === 'stopped' ? 'stopped' : 'preparing';
-      return { ...base, state, pid: null, restarts: 0, links: [] };
-    }
+    if (host === undefined) return { ...base, ...this.#withoutHost(handler_id), pid: null, restarts: 0 };
     const { supervisor } = host;
     const status = supervisor.status(handler_id);
     const ownState = HANDLER_STATE[supervisor.state];
@@ -174,9 +173,15 @@ export class Session {
       pid: supervisor.pid,
       restarts: supervisor.restarts,
       ...(problem === undefined ? {} : { error: problem }),
-      ...(status === undefined ? {} : { stats: status.stats }),
-      links: [...(status?.links ?? [])],
+      ...figures(status),
     };
+  }
+
+  #withoutHost(handler_id: number): Pick<ObservedHandler, 'state' | 'stats' | 'links'> {
+    if (this.#target.desired === 'stopped') {
+      return { state: 'stopped', ...figures(this.#lastStatus.get(handler_id)) };
+    }
+    return { state: this.#problem === null ? 'preparing' : 'failed', links: [] };
   }
 
   #kick(): void {
@@ -213,10 +218,9 @@ export class Session {
       ({ supervisor }) => !['failed', 'stopped', 'draining'].includes(supervisor.state),
     );
     const plan = planHosts(target, resolved, usable);
-    const ends = this.#hosts.filter((host) => !plan.keep.includes(host));
     const startIds = new Set(plan.start.flatMap((group) => [...group.handlers.keys()]));
-    const firstEnds = ends.filter((host) => host.hasSource && [...host.handlers.keys()].some((id) => startIds.has(id)));
-    await this.#retire(firstEnds);
+    const isReplaced = (host: Host) => [...host.handlers.keys()].some((id) => startIds.has(id));
+    await this.#end(this.#hosts.filter((host) => !plan.keep.includes(host) && isAlone(host) && isReplaced(host)));
     const started = plan.start.map((group) => this.#newHost(group));
     const wanted = [...plan.keep, ...started];
     this.#hosts.push(...started);
@@ -224,9 +228,11 @@ export class Session {
     const superseded = this.#changed.promise;
     await Promise.race([superseded, Promise.all(wanted.map((host) => host.supervisor.whenReady()))]);
     if (target !== this.#target) return;
+    // While frames flow, `ready` is the first of two rounds over all nodes: nothing is switched before the second.
+    if (target.desired === 'ready' && this.#hosts.some((host) => host.supervisor.state === 'running')) return;
     for (const host of plan.keep) this.#configure(host, target, resolved, wanted);
     if (target.desired === 'running') for (const host of wanted) host.supervisor.run();
-    await this.#retire(ends.filter((host) => !firstEnds.includes(host)));
+    await this.#retire(this.#hosts.filter((host) => !wanted.includes(host)));
   }
 
   /** Sources first, so that what they emitted can pass through the others; then all the rest; then the processes end. */
@@ -234,9 +240,23 @@ export class Session {
     const drain = (some: readonly Host[]) => Promise.all(some.map((host) => host.supervisor.drain()));
     await drain(hosts.filter((host) => host.hasSource));
     await drain(hosts.filter((host) => !host.hasSource));
+    await this.#stop(hosts);
+  }
+
+  /** Those that their successors wait for. What feeds a sink feeds it on, so there is no end of a drain to wait for. */
+  async #end(hosts: readonly Host[]): Promise<void> {
+    await Promise.all(hosts.filter((host) => host.hasSource).map((host) => host.supervisor.drain()));
+    await this.#stop(hosts);
+  }
+
+  async #stop(hosts: readonly Host[]): Promise<void> {
     await Promise.all(hosts.map((host) => host.supervisor.stop()));
     for (const { handlers, supervisor } of hosts) {
-      for (const id of handlers.keys()) this.#settled.set(id, supervisor.settled(id));
+      for (const id of handlers.keys()) {
+        this.#settled.set(id, Math.max(this.#settled.get(id) ?? -1, supervisor.settled(id)));
+        const last = supervisor.status(id);
+        if (last !== undefined) this.#lastStatus.set(id, last);
+      }
     }
     this.#hosts = this.#hosts.filter((host) => !hosts.includes(host));
   }
@@ -277,4 +297,13 @@ export class Session {
   #outputDir(target: NodeSession): string {
     return join(this.#context.outputsDir, String(target.session_id));
   }
+}
+
+/** Two sources would both emit, two sinks would both write: their successor starts when they have ended. */
+function isAlone(group: HostGroup): boolean {
+  return group.hasSource || group.hasSink;
+}
+
+function figures(status: HostHandlerStatus | undefined): Pick<ObservedHandler, 'stats' | 'links'> {
+  return status === undefined ? { links: [] } : { stats: status.stats, links: [...status.links] };
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { NodeSession } from '../contracts/blueprint.js';
 import type { ObservedSession } from '../contracts/node.js';
 import { handler, isAlive, share, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
 
@@ -8,6 +9,10 @@ const code = (promise: Promise<unknown>) =>
     () => 'no error',
     (error) => error.code,
   );
+
+const link = (source_handler: number, target_handler: number) => ({
+  ...{ source_handler, source_output: 0, target_handler, target_input: 0, source_node: 1, target_node: 1 },
+});
 
 interface Told {
   readonly type: string;
@@ -91,19 +96,57 @@ test('a changed plan leaves unchanged hosts running and only gives them new link
   expect(configured[1]?.config?.links).toMatchObject([{ target_handler: 2, target_node: 2 }]);
 });
 
-test('changed parameters start a new host before the old one ends', async () => {
+/** capture 1 -> detect 3 -> render 4, each in its own host. */
+const apart = (given: Partial<NodeSession>, params: Record<string, unknown> = {}) =>
+  share({
+    handlers: [handler(1, 2), handler(3, 7, params), handler(4, 8)],
+    links: [link(1, 3), link(3, 4)],
+    ...given,
+  });
+
+test('while frames flow, a changed plan is made by `ready` and switched by `running`', async () => {
+  const agent = await startAgent();
+  await agent.client.putSession(apart({}));
+  const before = await untilState(agent, 5, 'running');
+  const [source, old, sink] = pids(before);
+  await agent.client.putSession(apart({ generation: 2, desired: 'ready' }, { a: 1 }));
+  const made = await untilState(agent, 5, 'ready');
+  expect(made.generation).toBe(2);
+  expect(made.handlers.map((one) => one.state)).toEqual(['running', 'ready', 'running']);
+  const fresh = made.handlers[1]!.pid;
+  expect(fresh).not.toBe(old);
+  expect(isAlive(old!)).toBe(true);
+  expect((await told(agent, 4)).filter((one) => one.type === 'configure')).toHaveLength(1);
+  await agent.client.putSession(apart({ generation: 2, desired: 'running' }, { a: 1 }));
+  const after = await untilState(agent, 5, 'running');
+  expect(pids(after)).toEqual([source, fresh, sink]);
+  await until(() => !isAlive(old!), 'old host ended');
+  const dials = (await told(agent, 4))
+    .filter((one) => one.type === 'configure')
+    .map((one) => one.config!.links[0]!.dial);
+  expect(dials).toHaveLength(2);
+  expect(dials[1]).not.toEqual(dials[0]);
+});
+
+test('the successor of a sink starts when the sink has ended', async () => {
   const agent = await startAgent();
   await agent.client.putSession(share());
   const before = await untilState(agent, 5, 'running');
-  await agent.client.putSession(share({ generation: 2 }, { 3: { ready_ms: 300 } }));
-  await until(
-    async () => (await agent.client.listSessions())[0]!.handlers[2]!.pid !== before.handlers[2]!.pid,
-    'new host',
-  );
-  expect(isAlive(before.handlers[2]!.pid!)).toBe(true);
-  const after = await untilState(agent, 5, 'running');
-  expect(isAlive(before.handlers[2]!.pid!)).toBe(false);
-  expect(after.handlers[0]!.pid).toBe(before.handlers[0]!.pid);
+  await agent.client.putSession(share({ generation: 2, desired: 'ready' }, { 4: { a: 1 } }));
+  const after = await untilState(agent, 5, 'ready');
+  expect(pids(after)[3]).not.toBe(pids(before)[3]);
+  expect(isAlive(pids(before)[3]!)).toBe(false);
+  expect(pids(after)[0]).toBe(pids(before)[0]);
+});
+
+test('a stopped session still tells what its handlers told last', async () => {
+  const agent = await startAgent();
+  await agent.client.putSession(share());
+  await untilState(agent, 5, 'running');
+  await agent.client.putSession(share({ desired: 'stopped' }));
+  const stopped = await untilState(agent, 5, 'stopped');
+  expect(stopped.handlers.map((one) => one.stats?.received)).toEqual([7, 7, 7, 7]);
+  expect(pids(stopped)).toEqual([null, null, null, null]);
 });
 
 test('older epochs and generations are refused', async () => {
