@@ -30,11 +30,14 @@ export const ACCURACY_EPSILON = 1e-9;
 /** Slack of every comparison of a need with a bound (ms, MiB, ms/s, Mbit/s): rounding of sums, nothing a machine can feel. */
 export const FIT_EPSILON = 1e-6;
 
-/** Labels that one call may make, in all its searches: about 100 MB and under a second. Beyond it, `exact` is false. */
-export const LABELS_MAX = 500_000;
+/** Labels that one call may make, in all its searches: tens of megabytes and about a second. Beyond it, `exact` is false. */
+export const LABELS_MAX = 300_000;
 
 /** Labels for asking whether a variant that cannot win is possible at all: it only feeds a sentence. */
 export const SURVEY_LABELS_MAX = 5_000;
+
+/** Labels of one state that later ones are compared with; beyond it labels are kept without comparing, which is exact too. */
+export const CLOSED_LABELS_MAX = 64;
 
 /** Labels kept per handler by the fallback once LABELS_MAX is reached. */
 export const BEAM_LABELS = 64;

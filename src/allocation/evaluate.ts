@@ -56,8 +56,9 @@ export function faultAt(placed: Placed, at: number, objective: Objective): strin
   if (together !== null) return together;
   const link = linkFault(placed, at);
   if (link !== null) return link;
+  const latencyMsMax = objective.latency_ms_max;
+  if (latencyMsMax === undefined) return null;
   const { latencyMs } = evaluate(placed);
-  const latencyMsMax = objective.latency_ms_max ?? Number.POSITIVE_INFINITY;
   return fits(latencyMs, latencyMsMax)
     ? null
     : `latency ${ms(latencyMs)} > ${ms(latencyMsMax)} with the rest as planned`;

@@ -3,6 +3,7 @@
  * to be placed could, in the worst case, ask for more than is left; most nodes are roomy and are never remembered, which
  * is what keeps labels comparable. Forgetting is safe: what was forgotten can no longer overflow.
  */
+import type { SnapshotNode } from '../contracts/plan.js';
 import { fits, mbitOf } from './cluster.js';
 import type { Problem } from './tails.js';
 
@@ -28,6 +29,10 @@ export class Scarcity {
   readonly #memLeft: Float64Array;
   /** Most that links into handlers from a depth on could still take of one link, Mbit/s. */
   readonly #mbitLeft: Float64Array;
+  /** What handlers from a depth on that have no other node will take for certain. */
+  readonly #cpuSure: Float64Array;
+  readonly #gpuSure: Float64Array;
+  readonly #memSure: Float64Array;
 
   constructor(problem: Problem) {
     const depth = problem.options.length;
@@ -38,22 +43,47 @@ export class Scarcity {
     this.#gpuLeft = new Float64Array(cells);
     this.#memLeft = new Float64Array(cells);
     this.#mbitLeft = new Float64Array(depth + 1);
+    this.#cpuSure = new Float64Array(cells);
+    this.#gpuSure = new Float64Array(cells);
+    this.#memSure = new Float64Array(cells);
     for (let at = depth - 1; at >= 0; at--) this.#addFrom(at);
   }
 
   #addFrom(at: number): void {
     const option = this.#problem.options[at]!;
     const row = at * this.#size;
-    for (const left of [this.#cpuLeft, this.#gpuLeft, this.#memLeft]) {
-      left.copyWithin(row, row + this.#size, row + 2 * this.#size);
-    }
-    for (const node of option.possible) {
-      this.#cpuLeft[row + node]! += option.cpu[node]!;
-      this.#gpuLeft[row + node]! += option.gpu[node]!;
-      this.#memLeft[row + node]! += option.memMb;
-    }
+    this.#addNeeds(this.#cpuLeft, this.#cpuSure, row, option.possible, (node) => option.cpu[node]!);
+    this.#addNeeds(this.#gpuLeft, this.#gpuSure, row, option.possible, (node) => option.gpu[node]!);
+    this.#addNeeds(this.#memLeft, this.#memSure, row, option.possible, () => option.memMb);
     const links = this.#problem.graph.feeds[at]!.map((source) => this.#mbitMost(source));
     this.#mbitLeft[at] = this.#mbitLeft[at + 1]! + links.reduce((sum, one) => sum + one, 0);
+  }
+
+  #addNeeds(
+    left: Float64Array,
+    sure: Float64Array,
+    row: number,
+    nodes: Int32Array,
+    need: (node: number) => number,
+  ): void {
+    left.copyWithin(row, row + this.#size, row + 2 * this.#size);
+    sure.copyWithin(row, row + this.#size, row + 2 * this.#size);
+    for (const node of nodes) left[row + node]! += need(node);
+    const only = nodes.length === 1 ? nodes[0] : undefined;
+    if (only !== undefined) sure[row + only]! += need(only);
+  }
+
+  /** Some node cannot even hold the handlers that have no other. */
+  get hopeless(): boolean {
+    return this.#problem.cluster.nodes.some((node, index) => !this.#holds(node, 0, 0, 0, index));
+  }
+
+  #holds(node: SnapshotNode, cpu: number, gpu: number, memMb: number, cell: number): boolean {
+    return (
+      fits(cpu + this.#cpuSure[cell]!, node.cpu_ms_per_s_free) &&
+      fits(gpu + this.#gpuSure[cell]!, node.gpu_ms_per_s_free) &&
+      fits(memMb + this.#memSure[cell]!, node.mem_mb_free)
+    );
   }
 
   #mbitMost(source: number): number {
@@ -78,10 +108,8 @@ export class Scarcity {
     const cpu = (before?.cpu ?? 0) + option.cpu[node]!;
     const gpu = (before?.gpu ?? 0) + option.gpu[node]!;
     const memMb = (before?.memMb ?? 0) + option.memMb;
-    const fitting =
-      fits(cpu, free.cpu_ms_per_s_free) && fits(gpu, free.gpu_ms_per_s_free) && fits(memMb, free.mem_mb_free);
-    if (!fitting) return null;
     const later = (at + 1) * this.#size + node;
+    if (!this.#holds(free, cpu, gpu, memMb, later)) return null;
     const roomy =
       fits(cpu + this.#cpuLeft[later]!, free.cpu_ms_per_s_free) &&
       fits(gpu + this.#gpuLeft[later]!, free.gpu_ms_per_s_free) &&

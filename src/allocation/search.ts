@@ -7,7 +7,7 @@
  * (tails.ts), hence the first complete label is the optimum; only labels that could beat the plan in hand are made.
  * First a dive along the bounds is tried: without scarce nodes it already is the optimum.
  */
-import { BEAM_LABELS, FIT_EPSILON } from './bounds.js';
+import { BEAM_LABELS, CLOSED_LABELS_MAX, FIT_EPSILON } from './bounds.js';
 import { Heap } from './heap.js';
 import { leavesAsMuch, NO_USE, Scarcity, type Uses } from './scarcity.js';
 import type { Problem } from './tails.js';
@@ -80,6 +80,7 @@ class Search {
   }
 
   run(): Found {
+    if (this.#scarcity?.hopeless === true) return this.#answer(true);
     const root = this.#root();
     this.#dive(root);
     const settled = this.#best !== null && this.#options.anyWillDo === true;
@@ -245,7 +246,7 @@ class Search {
     const entry: ClosedLabel = { ends, extraMs: label.extraMs, uses: label.uses, same: label.same };
     if (closed === undefined) this.#closed.set(key, [entry]);
     else if (closed.some((one) => dominates(one, entry, this.#options.latencyMsMax))) return true;
-    else closed.push(entry);
+    else if (closed.length < CLOSED_LABELS_MAX) closed.push(entry);
     return false;
   }
 }

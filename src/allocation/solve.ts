@@ -78,8 +78,8 @@ class Solver {
         if (this.#options.survey !== true || this.#counted >= SURVEY_MAX) break;
         this.#look(combination);
       } else {
-        // The fallback without labels left costs time too: as much again, and it ends.
-        if (tried++ >= COMBINATIONS_MAX || this.#budget.labels < -this.#labelsMax) {
+        // The fallback without labels left costs time too: a quarter more, and it ends.
+        if (tried++ >= COMBINATIONS_MAX || this.#budget.labels < -this.#labelsMax / 4) {
           this.#exact = false;
           break;
         }

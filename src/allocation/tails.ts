@@ -10,6 +10,7 @@
  */
 import { type Cluster, fits, mbitOf } from './cluster.js';
 import type { Graph, Option } from './graph.js';
+import { narrowed } from './narrow.js';
 
 export interface Bounds {
   readonly latencyMs: Float64Array;
@@ -57,7 +58,10 @@ export class ProblemMaker {
 
   make(choice: readonly number[]): Problem {
     const graph = this.#graph;
-    const options = choice.map((index, at) => graph.options[at]![index]!);
+    const chosen = choice.map((index, at) => graph.options[at]![index]!);
+    const options = narrowed(graph, this.#cluster, chosen);
+    // Narrowing depends on earlier handlers too, so what was narrowed is not shared.
+    const shared = options === chosen;
     const extraMs = options.map((option) => (this.#latencyOnly ? this.#zeros : option.extraMs));
     const leastExtra = options.map((option, at) => least(extraMs[at]!, option.possible));
     const remainingMs = new Float64Array(options.length + 1);
@@ -66,8 +70,8 @@ export class ProblemMaker {
     const parts = { graph, cluster: this.#cluster, options, extraMs, leastExtra, tails };
     for (let at = options.length - 1; at >= 0; at--) {
       const key = `${at}:${choice[at]}:${this.#later[at]!.map((later) => choice[later]).join(',')}`;
-      const known = this.#tails.get(key) ?? tailOf(at, parts);
-      this.#tails.set(key, known);
+      const known = (shared ? this.#tails.get(key) : undefined) ?? tailOf(at, parts);
+      if (shared) this.#tails.set(key, known);
       tails[at] = known;
     }
     return { ...parts, choice, remainingMs, ...leastOf(parts, remainingMs[0]!) };
