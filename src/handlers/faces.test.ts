@@ -231,7 +231,7 @@ async function galleryOf(picture: Frame, boxes: readonly Box[]): Promise<string>
       w: box.w * 2,
       h: box.h * 2,
     });
-    writeFileSync(join(dir, `person${index}`, 'a.jpg'), await encodeJpeg({ type: 'frame', ...crop }, 95));
+    writeFileSync(join(dir, `person${index}`, 'a.jpg'), await encodeJpeg(crop, 95));
   }
   return dir;
 }

@@ -10,7 +10,8 @@ This page is written from the manifests in \`src/handlers\`; after changing one,
 
 Ports carry one payload type each: \`frame\` (raw RGB), \`jpeg\` (a compressed picture), \`boxes\` (detections, with crops) or
 \`bytes\`. A handler with several inputs joins them by sequence number. Costs are per packet on a node of speed 1 with one
-thread; nodes measure the real ones while they run. \`own\` handlers have a subprocess of their own, \`shared\` ones live in
+thread, for pictures of 1280 x 853 with three or four faces; nodes measure the real ones while they run, and a file in
+\`handler_type_path\` can declare others (\`resources/handler_types/detect_object.json\` shows how). \`own\` handlers have a subprocess of their own, \`shared\` ones live in
 that of a neighbour. A parameter that a type does not know is dropped with a warning; \`tresh\` is taken for \`thresh\`.
 `;
 

@@ -29,7 +29,7 @@ export const manifest = defineHandler({
   inputs: [],
   outputs: [{ name: 'frame', emits: 'frame' }],
   params,
-  cost: { cpu_ms: 6, gpu_ms: 0, mem_mb: 120, out_bytes: 921_600 },
+  cost: { cpu_ms: 15, gpu_ms: 0, mem_mb: 160, out_bytes: 3_280_000 },
   host: 'own',
   load: () => import('./handler.js'),
 });

@@ -40,7 +40,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'boxes', accepts: ['boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
-  cost: { cpu_ms: 35, gpu_ms: 0, mem_mb: 250, out_bytes: 150_000 },
+  cost: { cpu_ms: 32, gpu_ms: 0, mem_mb: 230, out_bytes: 250_000 },
   host: 'own',
   load: () => import('./handler.js'),
 });

@@ -37,7 +37,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'frame', accepts: ['frame', 'jpeg'] }],
   outputs: [],
   params,
-  cost: { cpu_ms: 6, gpu_ms: 0, mem_mb: 120, out_bytes: 0 },
+  cost: { cpu_ms: 13, gpu_ms: 0, mem_mb: 70, out_bytes: 0 },
   host: 'shared',
   load: () => import('./handler.js'),
 });

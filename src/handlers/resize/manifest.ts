@@ -16,7 +16,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'frame', accepts: ['frame'] }],
   outputs: [{ name: 'frame', emits: 'frame' }],
   params,
-  cost: { cpu_ms: 3, gpu_ms: 0, mem_mb: 80, out_bytes: 921_600 },
+  cost: { cpu_ms: 5, gpu_ms: 0, mem_mb: 50, out_bytes: 921_600 },
   host: 'shared',
   load: () => import('./handler.js'),
 });
