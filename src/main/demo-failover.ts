@@ -41,6 +41,10 @@ const MODEL_TYPES = new Set(['detect_object', 'detect_face', 'align', 'recognize
 
 const RECOVERY_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
+/** What the coordinator knows of frames is as old as this, s. */
+const HEARTBEAT_S = 0.5;
+/** Of an event on the screen, characters; the whole of it is in the database. */
+const MESSAGE_MAX = 240;
 
 export async function killAndRecover(options: FailoverOptions): Promise<Recovery> {
   const { cluster, sessionId, onKill } = options;
@@ -60,26 +64,28 @@ export async function killAndRecover(options: FailoverOptions): Promise<Recovery
   for (;;) {
     await sleep(POLL_MS, undefined, { signal: options.signal });
     await seen.look();
-    const session = await coordinator.session(sessionId);
-    const resumedAt = resumption(session, before, options.watch, seen.lostAt);
-    if (resumedAt !== null && seen.lostAt !== null) {
-      await seen.look();
+    const recovered = seen.recoveredAt;
+    const flowing = recovered !== null && options.watch.deliveredSince(recovered - HEARTBEAT_S);
+    if (flowing && seen.lostAt !== null) {
+      const { plan } = await coordinator.session(sessionId);
+      // Frames that were past the dead node still arrive after the kill: the gap behind them is what counts.
       const outage = outageOf(options.watch.since(0), killedAt);
       return {
         node_name: victim.node.node_name,
         handlers: moved.map(({ handler_id, handler_name }) => ({
           handler_name,
-          to: session.plan.handlers.find((one) => one.handler_id === handler_id)?.node_name ?? '-',
+          to: plan.handlers.find((one) => one.handler_id === handler_id)?.node_name ?? '-',
         })),
-        noticed_ms: (seen.lostAt - killedAt) * 1000,
-        resumed_ms: (resumedAt - killedAt) * 1000,
-        gap_ms: outage?.gapMs ?? 0,
+        noticed_ms: Math.round((seen.lostAt - killedAt) * 1000),
+        resumed_ms: Math.round(((outage?.resumedAt ?? recovered) - killedAt) * 1000),
+        gap_ms: Math.round(outage?.gapMs ?? 0),
         lost_sequences: outage?.lost ?? [],
       };
     }
     if (performance.now() > deadline) {
+      const session = await coordinator.session(sessionId);
       const state = `${session.observed}${session.problem === undefined ? '' : `: ${session.problem}`}`;
-      const message = `no frame ${RECOVERY_TIMEOUT_MS} ms after ${victim.node.node_name} was killed; session ${state}`;
+      const message = `no frame ${RECOVERY_TIMEOUT_MS} ms after ${victim.node.node_name} was killed; session ${state.slice(0, MESSAGE_MAX)}`;
       throw new OrchestratorError('HANDLER_TIMEOUT', message);
     }
   }
@@ -106,30 +112,12 @@ async function victimOf(cluster: LocalCluster, { plan }: SessionView) {
   return victim.one;
 }
 
-/**
- * When the first frame of the new placement arrived: the plan has changed, every moved handler has processed a frame in
- * its new place, and a frame arrived after the loss was known. Frames that were past the dead node do not count.
- */
-function resumption(session: SessionView, before: SessionView, watch: SinkWatch, lostAt: number | null): number | null {
-  if (lostAt === null || session.generation === before.generation || session.observed !== 'running') return null;
-  const moved = session.plan.handlers.filter((handler) => {
-    const old = before.plan.handlers.find((one) => one.handler_id === handler.handler_id);
-    return old?.node_id !== handler.node_id;
-  });
-  const works = moved.every((handler) => {
-    const node = session.nodes.find((one) => one.node_id === handler.node_id);
-    const observed = node?.observed.handlers.find((one) => one.handler_id === handler.handler_id);
-    return (observed?.stats?.processed ?? 0) > 0;
-  });
-  if (!works) return null;
-  const outage = outageOf(watch.since(0), lostAt);
-  return outage === null ? null : outage.resumedAt;
-}
-
 /** Prints the coordinator's events from the kill on, each once. */
 class EventPrinter {
   /** When the coordinator called a node lost, s since the epoch. */
   lostAt: number | null = null;
+  /** When it saw frames of the new placement, s since the epoch. */
+  recoveredAt: number | null = null;
   readonly #options: FailoverOptions;
   readonly #since: number;
   readonly #printed = new Set<string>();
@@ -146,12 +134,14 @@ class EventPrinter {
       if (this.#printed.has(key)) continue;
       this.#printed.add(key);
       if (event.kind === 'node.lost') this.lostAt ??= event.timestamp;
+      if (event.kind === 'session.recovered') this.recoveredAt ??= event.timestamp;
       this.#print(event);
     }
   }
 
   #print({ timestamp, kind, message }: OrchestratorEvent): void {
-    this.#options.onEvent({ time: timeOfDay(timestamp), text: `${kind.padEnd(18)}  ${message}` });
+    const short = message.length > MESSAGE_MAX ? `${message.slice(0, MESSAGE_MAX)} ...` : message;
+    this.#options.onEvent({ time: timeOfDay(timestamp), text: `${kind.padEnd(18)}  ${short}` });
   }
 }
 

@@ -34,6 +34,10 @@ export class SinkWatch {
     return this.#arrivals.filter((arrival) => arrival.at >= at);
   }
 
+  deliveredSince(at: number): boolean {
+    return this.#arrivals.some((arrival) => arrival.at >= at && arrival.dropped === null);
+  }
+
   close(): void {
     clearInterval(this.#timer);
   }

@@ -2,7 +2,7 @@
 import type { Objective, PlannedHandler, Refusal, SessionPlan } from '../../contracts/plan.js';
 import { bytes, left, ms, right, table } from './table.js';
 
-/** `chose detect=ssd @edge, recognize=faceres @cloud; predicted p95 71 ms, accuracy 0.957; runner-up ...` */
+/** `chose detect=ssd @edge, recognize=faceres @cloud; predicted p95 71 ms, accuracy 0.957`, and the runner-up below. */
 export function choiceLine(plan: SessionPlan): string {
   const chosen = plan.handlers.filter((handler) => handler.candidates.some((one) => one.alternative !== 'default'));
   const named = chosen.length > 0 ? chosen : plan.handlers;
@@ -12,7 +12,7 @@ export function choiceLine(plan: SessionPlan): string {
   const runnerUp =
     rival === undefined
       ? ''
-      : `; runner-up ${rival.variant} (${rival.placement}), p95 ${ms(rival.latency_ms)} ms, accuracy ${rival.accuracy.toFixed(3)}: ${rival.why_not}`;
+      : `\n  runner-up ${rival.variant} (${rival.placement}), p95 ${ms(rival.latency_ms)} ms, accuracy ${rival.accuracy.toFixed(3)}: ${rival.why_not}`;
   return `chose ${parts.join(', ')}; ${predicted}${runnerUp}`;
 }
 

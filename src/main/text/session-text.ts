@@ -125,15 +125,17 @@ const DROP_WORDS: Record<string, string> = {
   failover: 'failover at',
 };
 
-/** `dropped 2 (queue full at detect 2)` */
+/** `dropped 14 (queue full at detect 2; past the deadline at detect 8, align 4)` */
 export function dropsText(session: SessionView, sink: Pick<SinkFigures, 'dropped' | 'dropsByPlace'>): string {
   if (sink.dropped === 0) return 'dropped 0';
   const names = new Map(session.plan.handlers.map((handler) => [String(handler.handler_id), handler.handler_name]));
-  const places = Object.entries(sink.dropsByPlace).map(([key, count]) => {
+  const byReason = new Map<string, string[]>();
+  for (const [key, count] of Object.entries(sink.dropsByPlace)) {
     const [reason = '', id = ''] = key.split(' ');
-    return `${DROP_WORDS[reason] ?? reason} ${names.get(id) ?? id} ${count}`;
-  });
-  return `dropped ${sink.dropped} (${places.join(', ')})`;
+    byReason.set(reason, [...(byReason.get(reason) ?? []), `${names.get(id) ?? id} ${count}`]);
+  }
+  const parts = [...byReason].map(([reason, places]) => `${DROP_WORDS[reason] ?? reason} ${places.join(', ')}`);
+  return `dropped ${sink.dropped} (${parts.join('; ')})`;
 }
 
 function reasonsText(dropped: Readonly<Record<string, number>>): string {

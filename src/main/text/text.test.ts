@@ -60,7 +60,7 @@ const plan: SessionPlan = {
 
 test('a choice is one line; an explanation names what rejected each candidate', () => {
   expect(choiceLine(plan)).toBe(
-    'chose detect=ssd @gpu-1; predicted p95 71.2 ms, accuracy 0.957; runner-up tiny (detect @gpu-1), p95 40.0 ms, accuracy 0.900: less accurate',
+    'chose detect=ssd @gpu-1; predicted p95 71.2 ms, accuracy 0.957\n  runner-up tiny (detect @gpu-1), p95 40.0 ms, accuracy 0.900: less accurate',
   );
   const text = explainText(plan);
   expect(text).toContain('- the most accurate variant that fits');
