@@ -40,6 +40,8 @@ export interface SinkRecord {
 interface Host {
   readonly runner: HandlerRunner | SourceRunner;
   readonly receivers: LinkReceiver[];
+  /** Becomes false with a kill: what its handlers still do then has no effect, as in a process that is gone. */
+  readonly life: { alive: boolean };
 }
 
 const clock = systemClock();
@@ -84,7 +86,8 @@ export class TestCluster {
 
   /** Kills a host and starts it again; nothing of it survives but files. */
   restart(handler: number): void {
-    const { runner, receivers } = this.#hosts[handler]!;
+    const { runner, receivers, life } = this.#hosts[handler]!;
+    life.alive = false;
     this.#checkpoint = Math.max(this.#checkpoint, this.#hosts[0]!.runner.settled);
     for (const receiver of receivers) receiver.close();
     void runner.close();
@@ -107,6 +110,7 @@ export class TestCluster {
   #start(handler: number): Host {
     const { inputs, delivery, latencyMsMax } = this.#options;
     const sink = handler === inputs.length - 1;
+    const life = { alive: true };
     const common = {
       handlerId: handler,
       manifest: manifestOf(inputs[handler]!.length, sink),
@@ -120,18 +124,18 @@ export class TestCluster {
       handler === 0
         ? new SourceRunner({
             ...common,
-            handler: this.#source(),
+            handler: this.#source(life),
             resumeAfter: this.#checkpoint,
             latencyMsMax: latencyMsMax ?? null,
             onFailed: (error) => this.ended.reject(error),
           })
-        : new HandlerRunner({ ...common, handler: sink ? this.#sinkHandler() : this.#worker(handler) });
+        : new HandlerRunner({ ...common, handler: sink ? this.#sinkHandler(life) : this.#worker(handler) });
     inputs.forEach((sources, target) => {
       sources.forEach((source, target_input) => {
         if (source === handler) runner.outputs.add(linkOf(source, target, target_input));
       });
     });
-    return { runner, receivers: [] };
+    return { runner, receivers: [], life };
   }
 
   #connect(handler: number): void {
@@ -183,13 +187,14 @@ export class TestCluster {
     for (let turns = Math.floor(this.#options.random() * 3); turns > 0; turns--) await new Promise(setImmediate);
   }
 
-  #source(): SourceHandler {
+  #source(life: { alive: boolean }): SourceHandler {
     const { packets } = this.#options;
     return {
       kind: 'source',
       run: async (control) => {
         while (control.nextSequence() < packets && !control.signal.aborted) {
           await this.#pause();
+          if (!life.alive) return;
           const sequence = control.nextSequence();
           this.#emitted = Math.max(this.#emitted, sequence + 1);
           await control.emit({ type: 'bytes', data: Buffer.from(String(sequence)) }, {});
@@ -214,19 +219,21 @@ export class TestCluster {
     };
   }
 
-  #sinkHandler(): ProcessingHandler {
+  #sinkHandler(life: { alive: boolean }): ProcessingHandler {
     return {
       kind: 'processing',
       committed: this.records.at(-1)?.sequence ?? -1,
       process: async (packets) => {
         await this.#pause();
-        this.records.push({ sequence: packets[0]!.sequence, what: contentOf(packets) });
+        if (life.alive) this.records.push({ sequence: packets[0]!.sequence, what: contentOf(packets) });
         return { outputs: [] };
       },
       dropped: (packet: DropPacket) => {
-        this.records.push({ sequence: packet.sequence, what: `${packet.reason} ${packet.handler_id}` });
+        if (life.alive) this.records.push({ sequence: packet.sequence, what: `${packet.reason} ${packet.handler_id}` });
       },
-      ended: () => this.ended.resolve(),
+      ended: () => {
+        if (life.alive) this.ended.resolve();
+      },
       close() {},
     };
   }

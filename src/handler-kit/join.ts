@@ -141,7 +141,7 @@ export class Join {
   }
 
   #resolve(): void {
-    while (this.#resolveNext()) {
+    while (!this.#ended && this.#resolveNext()) {
       // Each turn settles the outcome of one sequence.
     }
     this.#boundReady();

@@ -9,8 +9,17 @@ import { encodePing, type LinkFrame } from './codec.js';
 import { FrameDecoder } from './decoder.js';
 import { LINK_DEAD_MS, LINK_PING_MS, SOCKET_BUFFER_BYTES } from './link.js';
 
+/** How often to speak and when a silent peer is dead, ms. */
+export interface KeepAlive {
+  readonly pingMs: number;
+  readonly deadMs: number;
+}
+
+export const KEEP_ALIVE: KeepAlive = { pingMs: LINK_PING_MS, deadMs: LINK_DEAD_MS };
+
 export interface FrameSocketOptions {
   readonly socket: Socket;
+  readonly keepAlive: KeepAlive;
   onFrame(frame: LinkFrame): void;
   onWritable?(): void;
   onClosed(reason: string): void;
@@ -39,7 +48,7 @@ export class FrameSocket {
     this.#socket.on('error', (error) => this.close(error.message));
     this.#socket.on('end', () => this.close('the peer closed the connection'));
     this.#socket.on('close', () => this.close('the connection was closed'));
-    this.#pings = setInterval(() => this.#keepAlive(), LINK_PING_MS);
+    this.#pings = setInterval(() => this.#lookAtPeer(), options.keepAlive.pingMs);
   }
 
   /** The handshake is through: pings may be written. */
@@ -102,11 +111,12 @@ export class FrameSocket {
     this.#options.onWritable?.();
   }
 
-  #keepAlive(): void {
+  #lookAtPeer(): void {
+    const { pingMs, deadMs } = this.#options.keepAlive;
     const now = performance.now();
-    const blocked = now - this.#lookedMs > 2 * LINK_PING_MS;
+    const blocked = now - this.#lookedMs > 2 * pingMs;
     this.#lookedMs = now;
-    if (!blocked && now - this.#heardMs > LINK_DEAD_MS) {
+    if (!blocked && now - this.#heardMs > deadMs) {
       this.close(`no word from the peer for ${Math.round(now - this.#heardMs)} ms`);
     } else if (this.#speaking) {
       this.write([encodePing()]);

@@ -12,8 +12,8 @@ export interface MemoryDialOptions {
   find(): LinkSender | undefined;
   readonly clock: Clock;
   /**
-   * Tests: when and in which order what is in flight arrives; at once when absent. What has not run when the link is cut
-   * is lost.
+   * Tests: when what is in flight arrives (in order); in the next microtask when absent, so that it was sent before it is
+   * received. What has not run when the link is cut is lost.
    */
   schedule?(deliver: () => void): void;
   /** Tests: the way to cut the connection that has just been made. */
@@ -77,12 +77,10 @@ class MemoryConnection implements IncomingChannel {
   }
 
   #later(deliver: () => void): void {
-    const { schedule } = this.#options;
-    if (schedule === undefined) {
+    const { schedule = queueMicrotask } = this.#options;
+    schedule(() => {
       if (this.#alive) deliver();
-    } else {
-      schedule(() => this.#alive && deliver());
-    }
+    });
   }
 
   #end(reason: string): void {

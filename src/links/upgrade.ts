@@ -8,7 +8,7 @@ import { connect as connectTls } from 'node:tls';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { Clock } from '../std/clock.js';
 import { encodeAck, encodePacket } from './codec.js';
-import { FrameSocket } from './frame-socket.js';
+import { FrameSocket, KEEP_ALIVE, type KeepAlive } from './frame-socket.js';
 import {
   type Dial,
   HANDSHAKE_BYTES_MAX,
@@ -18,6 +18,7 @@ import {
   type LinkAck,
   type LinkHello,
   type OutgoingChannel,
+  type OutgoingEvents,
 } from './link.js';
 import type { LinkSender } from './link-sender.js';
 
@@ -36,6 +37,7 @@ export interface AcceptOptions {
   readonly head: Buffer;
   readonly sender: LinkSender;
   readonly clock: Clock;
+  readonly keepAlive?: KeepAlive;
 }
 
 /** Serving end: answers an upgrade request and gives the connection to `sender`. Refuses with HTTP when it will not. */
@@ -50,24 +52,32 @@ export function acceptLink(options: AcceptOptions): void {
       received: numberHeader(headers, 'x-link-received'),
       generation: numberHeader(headers, 'x-link-generation'),
     };
+    // Read only when the sender knows the channel: what came behind the request may already close it.
+    let frames: FrameSocket | null = null;
     sender.attach(hello, (events) => {
       socket.write(switching(sender.settled));
-      const frames: FrameSocket = new FrameSocket({
-        socket,
-        onFrame: (frame) => {
-          if (frame.kind === 'ack') events.ack(frame.ack);
-          else frames.close('a receiver sent a packet');
-        },
-        onWritable: () => events.writable(),
-        onClosed: (reason) => events.closed(reason),
-      });
-      frames.speak();
-      frames.read(options.head);
+      frames = servingEnd(options, events);
       return sendingEnd(frames, socket, options.clock);
     });
+    (frames as FrameSocket | null)?.read(options.head);
   } catch (error) {
     refuseUpgrade(socket, toOrchestratorError(error));
   }
+}
+
+function servingEnd({ socket, keepAlive }: AcceptOptions, events: OutgoingEvents): FrameSocket {
+  const frames: FrameSocket = new FrameSocket({
+    socket,
+    keepAlive: keepAlive ?? KEEP_ALIVE,
+    onFrame: (frame) => {
+      if (frame.kind === 'ack') events.ack(frame.ack);
+      else frames.close('a receiver sent a packet');
+    },
+    onWritable: () => events.writable(),
+    onClosed: (reason) => events.closed(reason),
+  });
+  frames.speak();
+  return frames;
 }
 
 function sendingEnd(frames: FrameSocket, socket: Socket, clock: Clock): OutgoingChannel {
@@ -119,6 +129,7 @@ export interface SocketDialOptions {
   readonly path: string;
   /** Bearer token; null when none is configured. */
   readonly token: string | null;
+  readonly keepAlive?: KeepAlive;
 }
 
 /** Dialling end. Plain sockets read in place; over TLS bytes come as 'data'. */
@@ -140,6 +151,7 @@ class DialledConnection implements IncomingChannel {
     const socket = this.#dial(options.address);
     this.#frames = new FrameSocket({
       socket,
+      keepAlive: options.keepAlive ?? KEEP_ALIVE,
       onFrame: (frame) => {
         if (frame.kind === 'packet') events.packet(frame.packet, { bytes: frame.bytes, sentAt: frame.sentAt });
         else this.#frames.close('a sender sent an acknowledgement');
