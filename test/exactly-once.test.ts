@@ -37,7 +37,7 @@ test('every host is killed once, and the journal has every sequence exactly once
   const hosts = [...new Set(handlersOf(running).map((handler) => handler.handler_name))]
     .map((name) => ({ name, pid: handlersOf(running).find((handler) => handler.handler_name === name)!.pid! }))
     .filter((host, index, all) => all.findIndex((one) => one.pid === host.pid) === index);
-  expect(hosts.length).toBeGreaterThanOrEqual(5);
+  expect(hosts.length).toBeGreaterThanOrEqual(3);
 
   let reached = 3;
   for (const { name, pid } of hosts) {

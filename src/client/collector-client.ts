@@ -41,8 +41,8 @@ export function createCollectorClient(options: CollectorClientOptions): Collecto
       const headers = { 'content-type': 'application/json', ...(report.gzip ? { 'content-encoding': 'gzip' } : {}) };
       await http.request('POST', '/', { body: report.bytes, headers });
     },
-    sql: async (sql) =>
-      (await http.request('POST', '/v1/sql', { json: { sql }, timeoutMs: SQL_TIMEOUT_MS })) as SqlAnswer,
+    sql: async (statement) =>
+      (await http.request('POST', '/v1/sql', { json: { statement }, timeoutMs: SQL_TIMEOUT_MS })) as SqlAnswer,
     profiles: async () => (await http.request('GET', '/v1/profiles')) as Profile[],
     health: async () => (await http.request('GET', '/v1/health')) as Health,
     close: () => http.close(),

@@ -1,7 +1,7 @@
 /**
  * How fast one core of this machine is, compared with the machine on which the declared costs were measured.
- * A fixed piece of integer and floating point work is timed a few times and the fastest run counts, because other
- * processes can only make it slower.
+ * A fixed piece of integer and floating point work is timed a few times in CPU time, so that other processes on the
+ * machine do not count, and the fastest run counts, because caches and the compiler can only make it slower.
  */
 
 /** Fastest run of the kernel on the machine of the declared costs, ms. */
@@ -26,8 +26,13 @@ function kernel(rounds: number): number {
   return sum;
 }
 
+function cpuTimeMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /** Takes about 100 ms of one core. */
-export function measureSpeed(nowMs: () => number = () => performance.now()): number {
+export function measureSpeed(nowMs: () => number = cpuTimeMs): number {
   let fastestMs = Number.POSITIVE_INFINITY;
   let sink = 0;
   for (let run = 0; run < RUNS; run++) {

@@ -147,6 +147,8 @@ export function isAlive(pid: number): boolean {
 /** capture -> encode on one node; decode, detect on a second; align, recognize on a third; draw, render at the source. */
 export function spreadFaceService(overrides: { service_id: number; service_name: string; fps?: number }): object {
   const { fps = 0, ...names } = overrides;
+  // Declared small, so that a loaded machine does not refuse what the test is not about.
+  const cost = { cpu_ms: 1, mem_mb: 50 };
   const handler = (
     handler_id: number,
     handler_name: string,
@@ -154,7 +156,7 @@ export function spreadFaceService(overrides: { service_id: number; service_name:
     at: string | number,
     params = {},
   ) => ({
-    ...{ handler_id, handler_name, handler_type, at, params },
+    ...{ handler_id, handler_name, handler_type, at, params, cost },
   });
   const link = (source_handler: number, target_handler: number, target_input = 0) => ({
     source_handler,
