@@ -166,10 +166,10 @@ describe('recognize_face and dlib_align_recognize', () => {
   });
 
   test.each([
-    ['recognize_face', recognizeFace, 'face_recognition'],
-    ['recognize_face', recognizeFace, 'faceres'],
-    ['dlib_align_recognize', dlibAlignRecognize, ''],
-  ])('%s %s names whom the gallery holds, in a worse picture', async (_name, manifest, model) => {
+    ['recognize_face', 'face_recognition', recognizeFace],
+    ['recognize_face', 'faceres', recognizeFace],
+    ['dlib_align_recognize', 'face_recognition', dlibAlignRecognize],
+  ])('%s %s names whom the gallery holds, in a worse picture', async (_name, model, manifest) => {
     const gallery = await galleryOf(frame, faces.boxes.slice(0, 2));
     const handler = await create(manifest, { model, classifier: gallery });
     const worse = await decodePicture(
