@@ -35,9 +35,7 @@ export class EventLog {
     logger.info(context, message);
     this.#waiting.push(stamped);
     if (this.#waiting.length > EVENTS_WAITING_MAX) this.#waiting.shift();
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = null;
-    });
+    this.#writing ??= this.#write();
     for (const listener of this.#listeners) listener(stamped);
   }
 
@@ -70,5 +68,7 @@ export class EventLog {
         this.#options.logger.error({ err: error, events: batch.length }, 'events could not be stored');
       }
     }
+    // In the same turn as the last look at what waits: an event in between would wait for the next one.
+    this.#writing = null;
   }
 }

@@ -40,12 +40,13 @@ export interface CompleteOptions {
 export function completeRequest(request: SessionRequest, options: CompleteOptions): CompleteRequest {
   const service = findService(options.services, request.service);
   const source_node = sourceNode(request, service, options.registry);
-  const objective = request.objective ?? { fps: captureFps(service, request) };
+  const objective = request.objective ?? { fps: captureFps(service, request, options.types) };
   const complete = { ...request, delivery: request.delivery ?? ('latest' as const), objective, source_node };
   return {
     request: complete,
     plan: {
-      service: sessionService(service, complete, options.types),
+      // A template without an objective runs as it stands, also with several captures of different rates.
+      service: sessionService(service, service.template === null ? complete : request, options.types),
       objective,
       source_node,
       ...(request.variant === undefined ? {} : { variant: request.variant }),
@@ -62,11 +63,17 @@ function sourceNode(request: SessionRequest, service: Service, registry: Complet
   throw new OrchestratorError('REQUEST_INVALID', 'source_node is needed: no node is of node_type client');
 }
 
-function captureFps(service: Service, request: SessionRequest): number {
+/**
+ * The rate of a session that names none: what its own parameters say, else what the service file sets at capture (a
+ * template runs as it stands; elsewhere a rate that is merely the type's default is nobody's wish), else FPS_DEFAULT.
+ */
+function captureFps(service: Service, request: SessionRequest, types: HandlerTypeRegistry): number {
   const captures = service.variants.flatMap((variant) => variant.handlers).filter(isCapture);
+  const properties = propertiesOf(types.find(CAPTURE)?.params ?? null) as { fps?: { default?: unknown } } | null;
+  const typeDefault = service.template === null ? properties?.fps?.default : undefined;
   const given = captures.flatMap((handler) => [
     request.params?.[handler.handler_name]?.fps,
-    handler.alternatives[0]?.params.fps,
+    ...handler.alternatives.map((one) => one.params.fps).filter((fps) => fps !== typeDefault),
   ]);
   const fps = given.find((one) => typeof one === 'number' && one > 0 && one <= 1000);
   return typeof fps === 'number' ? fps : FPS_DEFAULT;
@@ -103,22 +110,26 @@ export function sessionService(service: Service, request: SessionRequest, types:
 
 function withOverrides(handler: GraphHandler, request: SessionRequest, types: HandlerTypeRegistry): GraphHandler {
   const own = request.params?.[handler.handler_name] ?? {};
-  const forCapture = isCapture(handler)
-    ? {
-        ...(request.source === undefined ? {} : { source: request.source }),
-        ...(request.objective === undefined ? {} : { fps: request.objective.fps }),
-      }
-    : {};
+  const forCapture = isCapture(handler) ? captureOverrides(handler, request) : {};
   const overrides = { ...forCapture, ...own };
   if (Object.keys(overrides).length === 0) return handler;
   const type = types.get(handler.handler_type, `handler ${handler.handler_name}`);
   const where = `params.${handler.handler_name}`;
+  const known = propertiesOf(type.params);
   // A service file's unknown parameter is warned of and dropped; one that a user has just typed is a mistake.
-  const unknown = parseParams(type, Object.keys(own).length === 0 ? {} : own, where).warnings[0];
+  const unknown = known === null ? undefined : Object.keys(normalSpelling(own, known)).find((name) => !(name in known));
   if (unknown !== undefined) {
-    throw new OrchestratorError('HANDLER_PARAMS_INVALID', unknown, { handler_name: handler.handler_name });
+    throw new OrchestratorError(
+      'HANDLER_PARAMS_INVALID',
+      `${where}: ${type.handler_type_name} has no parameter ${unknown}; it has ${Object.keys(known!).join(', ') || 'none'}`,
+      { handler_name: handler.handler_name },
+    );
   }
-  const accepted = knownNames(overrides, type.params);
+  // A capture type of one's own need not have `fps`.
+  const accepted =
+    known === null
+      ? overrides
+      : Object.fromEntries(Object.entries(normalSpelling(overrides, known)).filter(([name]) => name in known));
   return {
     ...handler,
     alternatives: handler.alternatives.map((one): Alternative => {
@@ -129,11 +140,23 @@ function withOverrides(handler: GraphHandler, request: SessionRequest, types: Ha
   };
 }
 
-/** Types that are declared by file only take everything; a capture type without `fps` is not given one. */
-function knownNames(overrides: Record<string, unknown>, params: unknown): Record<string, unknown> {
-  const properties = (params as { properties?: object } | null)?.properties;
-  if (properties === undefined) return overrides;
-  const normal =
-    'tresh' in overrides && !('thresh' in overrides) ? { ...overrides, thresh: overrides.tresh } : overrides;
-  return Object.fromEntries(Object.entries(normal).filter(([name]) => name in properties));
+/** A capture that takes pictures as fast as they are taken (fps 0) goes on doing so; the objective is what is planned for. */
+function captureOverrides(handler: GraphHandler, { source, objective }: SessionRequest): Record<string, unknown> {
+  const unpaced = handler.alternatives.every((one) => one.params.fps === 0);
+  return {
+    ...(source === undefined ? {} : { source }),
+    ...(objective === undefined || unpaced ? {} : { fps: objective.fps }),
+  };
+}
+
+/** Names of a type's parameters; null for one that is declared by file only, which takes everything. */
+function propertiesOf(params: unknown): object | null {
+  return (params as { properties?: object } | null)?.properties ?? null;
+}
+
+/** The reference spells it `tresh`. */
+function normalSpelling(params: Record<string, unknown>, known: object): Record<string, unknown> {
+  if (!('tresh' in params) || 'tresh' in known || 'thresh' in params) return params;
+  const { tresh, ...rest } = params;
+  return { ...rest, thresh: tresh };
 }

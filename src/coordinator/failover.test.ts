@@ -1,0 +1,147 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { startTestCluster, type TestCluster, type TestClusterOptions, until } from './cluster.testing.js';
+
+let cluster: TestCluster;
+afterEach(() => cluster.close());
+
+async function running(options?: TestClusterOptions): Promise<TestCluster & { id: number }> {
+  cluster = await startTestCluster(options);
+  const { session_id } = await cluster.client.createSession({ service: 'faces' });
+  await cluster.awaitState(session_id!, 'running');
+  return Object.assign(cluster, { id: session_id! });
+}
+
+const messages = async () => (await cluster.client.events()).map((event) => event.message);
+
+describe('a node is lost', () => {
+  it('moves only the victims, tells each node once, and tells when frames flow again', async () => {
+    const { id, client, camera, edge1, edge2, awaitEvent } = await running();
+    camera.tell(id, 4, { last_sequence: 100 });
+    const before = camera.puts.length;
+    await edge1.kill();
+    const replaced = await awaitEvent('session.replaced');
+    expect(replaced.message).toBe(`session ${id}: edge-1 lost | detect -> edge-2`);
+    expect((await awaitEvent('node.lost')).message).toBe('edge-1 refuses connections -> lost');
+    const view = await cluster.awaitState(id, 'running');
+    expect(view.generation).toBe(2);
+    expect(view.plan.variant).toBe('large');
+    expect(view.plan.handlers.map((one) => one.node_name)).toEqual(['camera', 'edge-2', 'camera', 'camera']);
+    // What was in flight when the node died may still come out: that is not frames flowing again.
+    expect(await messages()).not.toContainEqual(expect.stringContaining('flowing again'));
+    await cluster.heartbeats(5);
+    camera.tell(id, 4, { last_sequence: 130 });
+    expect((await awaitEvent('session.recovered')).message).toMatch(
+      new RegExp(`^session ${id}: frames flowing again \\d+\\.\\d s after loss of edge-1$`),
+    );
+    await cluster.heartbeats(3);
+    expect(camera.puts.slice(before).map((put) => [put.generation, put.desired])).toEqual([
+      [2, 'ready'],
+      [2, 'running'],
+    ]);
+    expect(camera.puts.at(-1)!.links.find((link) => link.source_handler === 2)?.source_url).toBe(
+      `http://127.0.0.1:${edge2.file.node_port}`,
+    );
+    expect(camera.deletes).toEqual([]);
+    expect((await client.nodes())[1]).toMatchObject({ state: 'lost', sessions: [] });
+  });
+
+  it('is lost when it is silent as well, and its late return is cleaned up', async () => {
+    const { id, client, edge1, edge2, awaitEvent } = await running({
+      coordinator: { bounds: { heartbeatTimeoutMs: 1_000 } },
+    });
+    edge1.silent = true;
+    expect((await awaitEvent('node.lost')).message).toMatch(/^edge-1 silent 1\.\d s -> lost$/);
+    await until('it runs elsewhere', async () => edge2.puts.at(-1)?.desired === 'running');
+    expect(edge1.sessions.size).toBe(1);
+    edge1.silent = false;
+    await until('the stale share is removed', async () => edge1.sessions.size === 0);
+    expect((await awaitEvent('node.up')).message).toContain('edge-1 up | 4 cores of speed 2.00, 5.9 GiB free, no GPU');
+    await cluster.heartbeats(3);
+    expect(edge1.deletes.length).toBe(1);
+    expect((await client.session(id)).generation).toBe(2);
+  });
+
+  it('takes a cheaper alternative when the better one fits nowhere', async () => {
+    const weak = { node_id: 2, node_name: 'edge-2', labels: ['compute'], facts: { speed: 0.2 } };
+    const camera = { node_id: 0, node_name: 'camera', node_type: 'client' as const };
+    const strong = { node_id: 1, node_name: 'edge-1', labels: ['compute'] };
+    const { id, edge1 } = await running({ nodes: [camera, strong, weak] });
+    await edge1.kill();
+    const view = await until('generation 2', async () => {
+      const seen = await cluster.client.session(id);
+      return seen.generation === 2 && seen.observed === 'running' ? seen : seen.observed;
+    });
+    expect(view.plan).toMatchObject({ variant: 'small', accuracy: 0.9 });
+    expect(await messages()).toContain(`session ${id}: edge-1 lost | detect (large -> small) -> edge-2`);
+  });
+
+  it('suspends what fits nowhere, with the reason, frees what it held, and places it when a node returns', async () => {
+    const { id, client, camera, edge1, edge2, awaitEvent, awaitState } = await running();
+    await edge2.kill();
+    await until('edge-2 is lost', async () => (await client.nodes())[2]!.state === 'lost');
+    await edge1.kill();
+    const view = await awaitState(id, 'suspended');
+    expect(view.problem).toContain('detect');
+    expect((await awaitEvent('session.suspended')).message).toContain(view.problem!);
+    await until('the camera is free', async () => camera.sessions.size === 0);
+    const tried = camera.puts.length;
+    await cluster.heartbeats(10);
+    expect(camera.puts.length).toBe(tried);
+    await edge2.start();
+    expect((await awaitState(id, 'running')).plan.handlers[1]?.node_name).toBe('edge-2');
+    expect(await messages()).toContain(`session ${id}: edge-1 lost | detect -> edge-2 | no longer suspended`);
+  });
+
+  it('waits for the node of its camera, keeps the rest warm, and goes on when it returns', async () => {
+    const { id, camera, edge1, awaitState } = await running();
+    await camera.kill();
+    const view = await awaitState(id, 'suspended');
+    expect([view.problem, view.generation]).toEqual(['waits for camera to return', 1]);
+    expect(edge1.sessions.size).toBe(1);
+    const before = { edge: edge1.puts.length, camera: camera.puts.length };
+    await camera.start();
+    await awaitState(id, 'running');
+    expect(edge1.puts.length).toBe(before.edge);
+    expect(camera.puts.slice(before.camera).map((put) => [put.generation, put.desired])).toEqual([[1, 'running']]);
+    expect(await messages()).toContain(`session ${id} resumed: every node that it needs is back`);
+  });
+
+  it('can be stopped while it is suspended', async () => {
+    const { id, client, camera, edge1, awaitState } = await running();
+    await camera.kill();
+    await awaitState(id, 'suspended');
+    await client.stopSession(id);
+    await awaitState(id, 'stopped');
+    await until('nothing is left', async () => edge1.sessions.size === 0);
+    await camera.start();
+    await cluster.heartbeats(5);
+    expect(camera.sessions.size).toBe(0);
+  });
+
+  it('moves several victims without promising the same core twice', async () => {
+    cluster = await startTestCluster();
+    const { client, edge1, edge2 } = cluster;
+    // 40 ms at 20 fps is the 800 ms/s of a whole core that a node of 4 cores promises 4 times.
+    const ids: number[] = [];
+    for (let count = 0; count < 6; count++) {
+      const { session_id } = await client.createSession({ service: 'faces', variant: 'large', objective: { fps: 20 } });
+      ids.push(session_id!);
+    }
+    for (const id of ids) await cluster.awaitState(id, 'running');
+    await edge1.kill();
+    const views = await until('all is settled', async () => {
+      const seen = await client.sessions();
+      const settled = seen.every(
+        (one) =>
+          one.observed === 'suspended' ||
+          (one.observed === 'running' && one.plan.handlers.every((handler) => handler.node_id !== 1)),
+      );
+      return settled ? seen : seen.map((one) => one.observed).join(' ');
+    });
+    const there = views.filter((one) => one.observed === 'running');
+    const used = there.flatMap((one) => one.plan.handlers).filter((handler) => handler.node_id === 2);
+    expect(used.reduce((sum, handler) => sum + handler.cpu_ms_per_s, 0)).toBeLessThanOrEqual(3200);
+    expect(views.length - there.length).toBe(2);
+    expect(edge2.sessions.size).toBe(4);
+  });
+});
