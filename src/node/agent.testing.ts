@@ -112,12 +112,21 @@ export async function until<T>(
   }
 }
 
-export async function untilState(agent: TestAgent, session_id: number, state: string): Promise<ObservedSession> {
+export async function untilState(
+  agent: TestAgent,
+  session_id: number,
+  state: string,
+  ms?: number,
+): Promise<ObservedSession> {
   let last: ObservedSession | undefined;
-  return until(async () => {
-    last = (await agent.client.listSessions()).find((one) => one.session_id === session_id);
-    return last?.state === state ? last : undefined;
-  }, `session ${session_id} ${state}`).catch((error) => {
+  return until(
+    async () => {
+      last = (await agent.client.listSessions()).find((one) => one.session_id === session_id);
+      return last?.state === state ? last : undefined;
+    },
+    `session ${session_id} ${state}`,
+    ms,
+  ).catch((error) => {
     throw new Error(`${error.message}; it is ${JSON.stringify(last)}`);
   });
 }
