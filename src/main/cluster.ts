@@ -45,7 +45,7 @@ export interface ClusterOptions {
   readonly allow: readonly string[];
   /** False: no collector, nothing is reported. */
   readonly collector: boolean;
-  /** Port of the coordinator; any free one when absent. */
+  /** Port of the coordinator; any free one when absent or 0. */
   readonly port?: number;
   readonly token: string | null;
   readonly reportPeriodS?: number;
@@ -70,7 +70,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   const { dataDir, nodes, token } = options;
   for (const part of ['config', 'nodes', 'logs']) mkdirSync(join(dataDir, part), { recursive: true });
   const [coordinatorPort, collectorPort, ...nodePorts] = await freePorts(2 + nodes.length);
-  const ports = { coordinator: options.port ?? coordinatorPort!, collector: collectorPort!, nodes: nodePorts };
+  const ports = { coordinator: options.port || coordinatorPort!, collector: collectorPort!, nodes: nodePorts };
   writeConfiguration(options, ports);
 
   const coordinatorUrl = httpUrl(LOOPBACK, ports.coordinator);

@@ -70,7 +70,7 @@ export async function runService(options: RunOptions): Promise<RunSummary> {
     cluster = await startCluster({
       dataDir,
       nodes: [NODE],
-      servicesDir: options.servicesDir ?? SERVICES_DIR,
+      servicesDir: resolve(options.servicesDir ?? SERVICES_DIR),
       allow: allowedDirectories(options, pictures, dataDir),
       collector: false,
       token: options.token,

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UP_DIR } from '../config/cluster-file.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { startCluster } from './cluster.js';
-import { freshDirectory } from './fresh-directory.js';
+import { freshDirectory, releaseDirectory } from './fresh-directory.js';
 import { SERVICES_DIR } from './package-facts.js';
 import { left, right, table } from './text/table.js';
 
@@ -70,6 +70,7 @@ export async function runUp(options: UpOptions): Promise<void> {
     options.onProgress('closing');
   } finally {
     await cluster.close();
+    releaseDirectory(dataDir);
   }
 }
 

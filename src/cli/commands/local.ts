@@ -52,6 +52,7 @@ interface RunFlags {
   readonly gallery?: string;
   readonly embeddings?: boolean;
   readonly output?: string;
+  readonly services?: string;
   readonly param?: HandlerParams;
 }
 
@@ -64,6 +65,7 @@ function addRun(program: Command): void {
     .option('--gallery <dir>', 'one folder of pictures per person: faces get their names')
     .option('--embeddings', 'add the feature vector of each face')
     .option('--output <dir>', 'write annotated pictures here')
+    .option('--services <dir>', 'directory of service files (default: those of the package)')
     .option('--param <handler.name=value>', 'a parameter of one handler; may be repeated', handlerParam)
     .description('run a service over pictures on this computer; --json prints one line per picture')
     .addHelpText('after', '\nExit code 1 when any picture failed; its line has "error" in place of "boxes".')
@@ -82,6 +84,7 @@ function addRun(program: Command): void {
             embeddings: flags.embeddings,
             output: flags.output,
             params: flags.param,
+            servicesDir: flags.services,
             token: tokenFromEnvironment(),
             signal,
             onProgress: (message) => progress.say(message),

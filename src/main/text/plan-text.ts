@@ -112,7 +112,8 @@ export function refusalText(refusal: Refusal): string {
   for (const reason of refusal.reasons) lines.push(`  - ${reason}`);
   for (const { handler_name, candidates } of refusal.candidates) {
     const rejected = candidates.filter((candidate) => candidate.rejected !== undefined);
-    if (rejected.length === 0) continue;
+    // A handler that is pinned says nothing about the objective.
+    if (rejected.every((candidate) => candidate.rejected!.startsWith('pinned'))) continue;
     lines.push(`  ${handler_name}`);
     const rows = rejected.map((one) => [`${one.alternative} @${one.node_name}`, one.rejected!]);
     lines.push(table({ columns: [left('candidate'), left('rejected by')], rows, indent: 4 }));
