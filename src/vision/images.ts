@@ -1,7 +1,8 @@
 /**
  * Pictures in and out of RGB frames. Decoding, encoding and resizing run in libvips' worker threads, off the event loop.
  * Pictures come from strangers: the header is read and checked before any pixel is decoded, only raster formats are
- * accepted (an SVG could name other files), and a truncated file is an error, never a half grey frame.
+ * accepted (an SVG could name other files), and a truncated or damaged file is an error, never a half grey frame
+ * (libvips counts some damage as a warning only, hence failOn: 'warning').
  */
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { OrchestratorError } from '../contracts/errors.js';
@@ -31,7 +32,7 @@ export async function decodePicture(
   size: { readonly width?: number; readonly height?: number } = {},
 ): Promise<Frame> {
   await checkHeader(data);
-  const upright = sharp(data, { failOn: 'error', limitInputPixels: PICTURE_PIXELS_MAX }).autoOrient();
+  const upright = sharp(data, { failOn: 'warning', limitInputPixels: PICTURE_PIXELS_MAX }).autoOrient();
   const fit = size.width && size.height ? 'fill' : 'inside';
   const sized = size.width || size.height ? upright.resize({ ...size, fit, kernel: 'linear' }) : upright;
   try {
@@ -49,7 +50,7 @@ export async function decodePicture(
 async function checkHeader(data: Buffer): Promise<void> {
   let header: Metadata;
   try {
-    header = await sharp(data, { failOn: 'error', limitInputPixels: false }).metadata();
+    header = await sharp(data, { failOn: 'warning', limitInputPixels: false }).metadata();
   } catch (error) {
     throw pictureInvalid(error);
   }
