@@ -27,7 +27,7 @@ problem with file, line and code.
 Environment: \`ORCHESTRATOR_TOKEN\` (token of daemons and of the command line), \`ORCHESTRATOR_URL\` (address of the coordinator
 for the command line), \`XDG_CACHE_HOME\`.
 
-This page is written from \`src/config/sections.ts\`: after changing it, run \`UPDATE_DOCS=1 npx vitest run src/config\`.
+This page is written from \`src/config/sections.ts\`: after changing it, run \`npm run docs\`.
 `;
 
 export function configurationPage(): string {
