@@ -48,7 +48,6 @@ export class HostSupervisor {
   readonly #options: HostSupervisorOptions;
   readonly #settled = new Map<number, number>();
   readonly #statuses = new Map<number, HostHandlerStatus>();
-  readonly #progress = new Map<number, string>();
   readonly #stopping = new AbortController();
   readonly #watchers = new Set<() => void>();
   #config: HostConfig | null = null;
@@ -92,10 +91,6 @@ export class HostSupervisor {
   settled(handler_id: number): number {
     return this.#settled.get(handler_id) ?? -1;
   }
-  progress(handler_id: number): string | undefined {
-    return this.#progress.get(handler_id);
-  }
-
   /** Resolves when it is ready or running (again); throws its problem when it failed, HOST_EXITED when it was stopped. */
   async whenReady(): Promise<void> {
     while (this.#state !== 'ready' && this.#state !== 'running') {
@@ -272,7 +267,6 @@ export class HostSupervisor {
         this.#started?.reject(this.#failure(message.handler_id, message.problem));
         return;
       case 'progress':
-        this.#progress.set(message.handler_id, message.message);
         this.#options.logger.info({ host: this.#options.name, handler_id: message.handler_id }, message.message);
         return;
       case 'drained':

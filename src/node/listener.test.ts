@@ -172,6 +172,14 @@ test('a malformed session is refused with the field', async () => {
   expect(answer.status).toBe(400);
 });
 
+test('the API describes itself', async () => {
+  const agent = await startAgent();
+  const { paths } = (await (await fetch(`${agent.url}/openapi.json`)).json()) as { paths: Record<string, object> };
+  expect(Object.keys(paths)).toEqual(
+    expect.arrayContaining(['/', '/v1/node', '/v1/sessions/{session_id}', '/v1/health']),
+  );
+});
+
 test('open pages do not keep the agent from closing', async () => {
   const agent = await running();
   const { pid } = (await agent.client.listSessions())[0]!.handlers[2]!;

@@ -2,7 +2,7 @@
  * The HTTP API of a node agent: facts and sessions for the coordinator, the reference's `POST /`, and, passed on to the
  * handler hosts, links, posted packets and pages.
  */
-import type {} from '@fastify/swagger'; // route schemas may carry a summary
+import swagger from '@fastify/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { NodeSessionSchema } from '../contracts/blueprint.js';
@@ -32,10 +32,14 @@ const SessionPath = Type.Object({ session_id: Id });
 const InputPath = Type.Object({ session_id: Id, handler_id: Id, input: Id });
 const PagePath = Type.Object({ session_id: Id, handler_id: Id });
 
-export function createListener(options: ListenerOptions): HttpServer {
+export async function createListener(options: ListenerOptions): Promise<HttpServer> {
   const { sessions, facts, token, clock, logger } = options;
   const app = createHttpServer({ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger });
   app.server.on('upgrade', linkUpgrades({ sessions, token, logger }));
+
+  await app.register(swagger, { openapi: { info: { title: 'vision-orchestrator node agent', version: 'v1' } } });
+
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
 
   app.get('/v1/health', { schema: { summary: 'Whether the agent serves requests' } }, async () => ({ status: 'ok' }));
 

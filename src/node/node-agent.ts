@@ -41,6 +41,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   let reporter: Reporter | null = null;
   const sessions = new SessionManager({
     nodeId: options.nodeId,
+    clock: options.clock,
     logger: options.logger,
     context: {
       types: options.types,
@@ -64,7 +65,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     },
   });
   const { types, token, clock, logger } = options;
-  const app = createListener({ facts, sessions, types, outputsDir, token, clock, logger });
+  const app = await createListener({ facts, sessions, types, outputsDir, token, clock, logger });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;
   const close = async () => {

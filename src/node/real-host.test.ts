@@ -144,7 +144,7 @@ test('POST / of the reference runs a chain with the real handlers', async () => 
   expect(await ask({ action: 'init', session_id: 5, blueprint: outside })).toMatchObject({ code: 'SOURCE_FORBIDDEN' });
 });
 
-test('hosts end when their agent is gone', async () => {
+test('hosts are children of the agent and end with it', async () => {
   const agent = await realAgent(1);
   const [wanted] = shares([agent], { places: [1, 1, 1, 1], delivery: 'latest' });
   await agent.client.putSession(wanted!);

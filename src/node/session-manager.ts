@@ -7,6 +7,7 @@
 import type { NodeSession } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { ObservedSession } from '../contracts/node.js';
+import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { NODE_SESSIONS_MAX } from './options.js';
 import { type Host, Session, type SessionContext } from './session.js';
@@ -31,6 +32,7 @@ interface Seen {
 export interface SessionManagerOptions {
   readonly nodeId: number | null;
   readonly context: SessionContext;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -74,14 +76,17 @@ export class SessionManager {
 
   /** The host of a handler that takes links and packets now. Throws SESSION_NOT_FOUND, HANDLER_NOT_FOUND, LINK_BUSY. */
   servingHost(session_id: number, handler_id: number): Host {
-    const host = this.#entry(session_id).session.hostOf(handler_id);
+    const { session } = this.#entry(session_id);
+    const host = session.hostOf(handler_id);
+    if (host?.supervisor.isServing) return host;
     const context = { session_id, handler_id };
-    if (host === undefined) {
+    const { desired, handlers } = session.target;
+    const isExpected = desired !== 'stopped' && handlers.some((one) => one.handler_id === handler_id);
+    if (host === undefined && !isExpected) {
       const message = `session ${session_id} has no handler ${handler_id} on this node`;
       throw new OrchestratorError('HANDLER_NOT_FOUND', message, context);
     }
-    if (host.supervisor.isServing) return host;
-    const message = `handler ${handler_id} of session ${session_id} is ${host.supervisor.state}`;
+    const message = `handler ${handler_id} of session ${session_id} is ${host?.supervisor.state ?? 'preparing'}`;
     throw new OrchestratorError('LINK_BUSY', message, context);
   }
 
@@ -143,7 +148,7 @@ export class SessionManager {
     if (entry.owner !== 'coordinator') return;
     const { epoch, generation } = session.target;
     this.#removed.delete(session_id);
-    this.#removed.set(session_id, { epoch, generation, atMs: performance.now() });
+    this.#removed.set(session_id, { epoch, generation, atMs: this.#options.clock.monotonicMs() });
     const oldest = this.#removed.keys().next();
     if (this.#removed.size > NODE_SESSIONS_MAX && oldest.done !== true) this.#removed.delete(oldest.value);
   }
@@ -195,6 +200,6 @@ export class SessionManager {
 
   #removedLately(session_id: number): Seen | undefined {
     const seen = this.#removed.get(session_id);
-    return seen !== undefined && performance.now() - seen.atMs < REMOVED_MEMORY_MS ? seen : undefined;
+    return seen !== undefined && this.#options.clock.monotonicMs() - seen.atMs < REMOVED_MEMORY_MS ? seen : undefined;
   }
 }

@@ -205,9 +205,10 @@ export class Session {
       if (target !== this.#target) continue;
       this.#problem = problem;
       this.#applied = target;
-      if (problem !== null) {
-        this.#context.logger.error({ session_id: target.session_id, code: problem.code }, problem.message);
-      }
+      const { session_id, generation } = target;
+      if (problem === null) {
+        this.#context.logger.info({ session_id, generation }, `session ${session_id} is ${this.observe().state}`);
+      } else this.#context.logger.error({ session_id, generation, code: problem.code }, problem.message);
     }
   }
 

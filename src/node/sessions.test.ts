@@ -173,6 +173,17 @@ test('a request overtaken by the removal of its session does not revive it', asy
   expect(await code(agent.client.putSession(share({ generation: 4 })))).toBe('no error');
 });
 
+test('the number of a removed session may be used again later', async () => {
+  let aheadMs = 0;
+  const clock = { now: () => Date.now() / 1000, monotonicMs: () => performance.now() + aheadMs };
+  const agent = await startAgent({ clock });
+  await agent.client.putSession(share({ generation: 3 }));
+  await agent.client.deleteSession(5, 1);
+  await until(async () => (await agent.client.listSessions()).length === 0, 'session removed');
+  aheadMs = 10_000;
+  expect(await code(agent.client.putSession(share({ generation: 1 })))).toBe('no error');
+});
+
 test('a share that cannot run here is refused with the reason and leaves nothing', async () => {
   const agent = await startAgent();
   expect(await code(agent.client.putSession(share({ handlers: [handler(1, 99)], links: [] })))).toBe(
