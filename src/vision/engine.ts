@@ -3,6 +3,9 @@
  * Runtime's own threads: the event loop stays free. Idle worker threads sleep instead of spinning, because other
  * handlers share the cores.
  */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { OrchestratorError } from '../contracts/errors.js';
 import { loadModel, type ModelCacheOptions } from './model-cache.js';
@@ -42,7 +45,7 @@ export interface Engine {
  */
 export async function createEngine(model: string, options: EngineOptions = {}): Promise<Engine> {
   const runtime = await import('onnxruntime-node');
-  const hasCuda = runtime.listSupportedBackends().some((backend) => backend.name === 'cuda');
+  const hasCuda = options.gpu ? cudaInstalled() : false;
   const gpu = options.gpu ?? false;
   if (gpu === true && !hasCuda) throw gpuUnavailable(model);
   const bytes = await loadModel(model, options);
@@ -65,6 +68,14 @@ export async function createEngine(model: string, options: EngineOptions = {}): 
       { cause: error },
     );
   }
+}
+
+/** The package lists CUDA on every Linux, but its libraries are a separate download that may not be there. */
+export function cudaInstalled(): boolean {
+  const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
+  const libraries = join(dirname(entry), '..', 'bin', 'napi-v6', process.platform, process.arch);
+  const name = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so';
+  return existsSync(join(libraries, name));
 }
 
 function sessionOptions(threads: number, executionProviders: string[]): InferenceSession.SessionOptions {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chooseSize, findModel, MODELS } from './catalogue.js';
 import { convertGraph } from './convert-graph.js';
-import { createEngine } from './engine.js';
+import { createEngine, cudaInstalled } from './engine.js';
 import { defaultCacheDir, describeModel, loadModel } from './model-cache.js';
 import { halfToFloat } from './tfjs-weights.js';
 
@@ -107,10 +107,8 @@ describe('engine', () => {
     await expect(engine.run({ data, batch: 3, height: 112, width: 112 })).rejects.toThrow(/disposed/);
   });
 
-  it('refuses gpu: true where there is no CUDA', async () => {
-    const { listSupportedBackends } = await import('onnxruntime-node');
-    if (listSupportedBackends().some((backend) => backend.name === 'cuda')) return;
+  it.skipIf(cudaInstalled())('refuses gpu: true where there is no CUDA', async () => {
     const refused = createEngine('face_landmark_68_tiny', { cacheDir, gpu: true });
-    await expect(refused).rejects.toMatchObject({ code: 'GPU_UNAVAILABLE' });
+    await expect(refused).rejects.toMatchObject({ code: 'GPU_UNAVAILABLE', message: /no CUDA provider/ });
   });
 });
