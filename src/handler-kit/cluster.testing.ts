@@ -10,6 +10,7 @@ import { systemClock } from '../std/clock.js';
 import { deferred } from '../std/deferred.js';
 import { silentLogger } from '../std/logger.js';
 import type { HandlerManifest, ProcessingHandler, SourceHandler } from './define.js';
+import type { LinkWindow } from './outputs.js';
 import { HandlerRunner } from './runner.js';
 import { SourceRunner } from './source-runner.js';
 import { Telemetry } from './telemetry.js';
@@ -25,6 +26,8 @@ export interface ClusterOptions extends Topology {
   readonly packets: number;
   readonly random: () => number;
   readonly latencyMsMax?: number | null;
+  /** Window of each output link of handler n. */
+  readonly windows?: readonly LinkWindow[];
   /** Handlers whose process() throws on these sequences. */
   readonly failing?: ReadonlyMap<number, ReadonlySet<number>>;
   /** Handlers that give no output for these sequences. */
@@ -54,6 +57,8 @@ export class TestCluster {
   readonly #cuts = new Set<() => void>();
   #checkpoint = -1;
   #emitted = 0;
+  /** Connections made so far: more than links when something broke. */
+  connections = 0;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -108,7 +113,7 @@ export class TestCluster {
   }
 
   #start(handler: number): Host {
-    const { inputs, delivery, latencyMsMax } = this.#options;
+    const { inputs, delivery, latencyMsMax, windows } = this.#options;
     const sink = handler === inputs.length - 1;
     const life = { alive: true };
     const common = {
@@ -119,6 +124,7 @@ export class TestCluster {
       clock,
       logger: silentLogger,
       telemetry: new Telemetry({ session_id: 1, clock }),
+      window: windows?.[handler] ?? {},
     };
     const runner =
       handler === 0
@@ -158,8 +164,11 @@ export class TestCluster {
             find: () => this.#hosts[source]!.runner.outputs.find(link),
             clock,
             schedule,
-            onConnection: (cut) => this.#cuts.add(cut),
-          })(hello, { ...events, closed: (reason) => events.closed(reason) });
+            onConnection: (cut) => {
+              this.connections += 1;
+              this.#cuts.add(cut);
+            },
+          })(hello, events);
         },
         onPacket: (packet, arrival) => runner.accept(input, packet, arrival),
         onFloor: (settled) => runner.raiseFloor(settled),

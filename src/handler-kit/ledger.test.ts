@@ -20,22 +20,25 @@ const anyTopology: fc.Arbitrary<Topology> = fc
   });
 
 interface Faults {
-  /** Share of the turns of the event loop in which something breaks. */
-  readonly rate: number;
+  /** Mean packets at the sink between two faults: counted in progress, because most of the time is spent reconnecting. */
+  readonly gap: number;
   readonly kills: 'none' | 'workers' | 'all';
 }
 
 async function play(options: ClusterOptions, faults: Faults): Promise<TestCluster> {
   const cluster = new TestCluster(options);
+  const { random, inputs } = options;
   let over = false;
+  const breakSomething = (): void => {
+    if (faults.kills === 'none' || random() < 0.4) cluster.cut();
+    else if (faults.kills === 'all') cluster.restart(Math.floor(random() * inputs.length));
+    else if (inputs.length > 2) cluster.restart(1 + Math.floor(random() * (inputs.length - 2)));
+  };
   const breaking = (async () => {
-    const { random, inputs } = options;
-    for (let faultsLeft = 12; !over && faultsLeft > 0; await new Promise(setImmediate)) {
-      if (random() > faults.rate) continue;
-      faultsLeft -= 1;
-      if (faults.kills === 'none' || random() < 0.5) cluster.cut();
-      else if (faults.kills === 'all') cluster.restart(Math.floor(random() * inputs.length));
-      else if (inputs.length > 2) cluster.restart(1 + Math.floor(random() * (inputs.length - 2)));
+    for (let next = random() * faults.gap; !over; await new Promise(setImmediate)) {
+      if (cluster.records.length < next) continue;
+      next = cluster.records.length + 2 * random() * faults.gap;
+      for (let together = Math.floor(random() * 3); together >= 0; together--) breakSomething();
     }
   })();
   try {
@@ -54,16 +57,11 @@ test.each(['none', 'workers', 'all'] as const)(
   'all: every sequence once, in order, whole (kills: %s)',
   async (kills) => {
     await fc.assert(
-      fc.asyncProperty(
-        anyTopology,
-        fc.integer(),
-        fc.double({ min: 0, max: 0.2, noNaN: true }),
-        async (topology, seed, rate) => {
-          const random = seededRandom(seed);
-          const cluster = await play({ ...topology, delivery: 'all', packets: PACKETS, random }, { rate, kills });
-          expect(cluster.records).toEqual(upTo(PACKETS).map((sequence) => ({ sequence, what: String(sequence) })));
-        },
-      ),
+      fc.asyncProperty(anyTopology, fc.integer(), fc.integer({ min: 3, max: 60 }), async (topology, seed, gap) => {
+        const random = seededRandom(seed);
+        const cluster = await play({ ...topology, delivery: 'all', packets: PACKETS, random }, { gap, kills });
+        expect(cluster.records).toEqual(upTo(PACKETS).map((sequence) => ({ sequence, what: String(sequence) })));
+      }),
       { numRuns: 15 },
     );
   },
@@ -71,23 +69,46 @@ test.each(['none', 'workers', 'all'] as const)(
 
 test.each(['none', 'workers', 'all'] as const)('latest: delivered + dropped = emitted (kills: %s)', async (kills) => {
   await fc.assert(
+    fc.asyncProperty(anyTopology, fc.integer(), fc.integer({ min: 3, max: 60 }), async (topology, seed, gap) => {
+      const random = seededRandom(seed);
+      const cluster = await play({ ...topology, delivery: 'latest', packets: PACKETS, random }, { gap, kills });
+      const total = cluster.sink.meter.lastSequence!;
+      expect(total).toBeGreaterThanOrEqual(PACKETS);
+      expect(cluster.records.map(({ sequence }) => sequence)).toEqual(upTo(total));
+      for (const { sequence, what } of cluster.records) {
+        if (/^\d+$/.test(what)) expect(what).toBe(String(sequence));
+      }
+    }),
+    { numRuns: 15 },
+  );
+});
+
+test('all: windows of any size never make a fork wait for itself', async () => {
+  const anyWindow = fc.record({
+    windowPackets: fc.integer({ min: 1, max: 5 }),
+    windowBytes: fc.integer({ min: 1, max: 9 }),
+  });
+  await fc.assert(
     fc.asyncProperty(
       anyTopology,
       fc.integer(),
-      fc.double({ min: 0, max: 0.2, noNaN: true }),
-      async (topology, seed, rate) => {
+      fc.array(anyWindow, { minLength: 6, maxLength: 6 }),
+      async (topology, seed, windows) => {
         const random = seededRandom(seed);
-        const cluster = await play({ ...topology, delivery: 'latest', packets: PACKETS, random }, { rate, kills });
-        const total = cluster.sink.meter.lastSequence!;
-        expect(total).toBeGreaterThanOrEqual(PACKETS);
-        expect(cluster.records.map(({ sequence }) => sequence)).toEqual(upTo(total));
-        for (const { sequence, what } of cluster.records) {
-          if (/^\d+$/.test(what)) expect(what).toBe(String(sequence));
-        }
+        const options = { ...topology, delivery: 'all', packets: 40, random, windows } as const;
+        const cluster = await play(options, { gap: 15, kills: 'workers' });
+        expect(cluster.records.map(({ what }) => what)).toEqual(upTo(40).map(String));
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 20 },
   );
+});
+
+test('the faults of these tests do break connections', async () => {
+  const chain = { inputs: [[], [0], [1]] };
+  const random = seededRandom(3);
+  const cluster = await play({ ...chain, delivery: 'all', packets: PACKETS, random }, { gap: 5, kills: 'all' });
+  expect(cluster.connections).toBeGreaterThan(20);
 });
 
 test('all: errors and silence of a handler cost their packets only', async () => {
@@ -96,7 +117,7 @@ test('all: errors and silence of a handler cost their packets only', async () =>
   const silent = new Map([[2, new Set([10, 11])]]);
   const random = seededRandom(5);
   const options = { ...diamond, delivery: 'all', packets: PACKETS, random, failing, silent } as const;
-  const cluster = await play(options, { rate: 0.05, kills: 'workers' });
+  const cluster = await play(options, { gap: 20, kills: 'workers' });
   const expected = upTo(PACKETS)
     .filter((sequence) => !silent.get(2)!.has(sequence))
     .map((sequence) => ({ sequence, what: failing.get(1)!.has(sequence) ? 'error 1' : String(sequence) }));

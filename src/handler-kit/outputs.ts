@@ -8,7 +8,14 @@ import type { LinkHello, LinkPacket } from '../links/link.js';
 import { LinkSender } from '../links/link-sender.js';
 import type { Clock } from '../std/clock.js';
 
+/** Bounds of each output link, where they differ from contracts/limits.ts (tests of small windows). */
+export interface LinkWindow {
+  readonly windowPackets?: number;
+  readonly windowBytes?: number;
+}
+
 export interface OutputsOptions {
+  readonly window?: LinkWindow | undefined;
   readonly handlerId: number;
   readonly delivery: Delivery;
   readonly clock: Clock;
@@ -80,6 +87,7 @@ export class Outputs {
       delivery,
       clock,
       settled: this.#last,
+      ...this.#options.window,
       onSettled: () => this.#options.onSettled(),
       onAttached: (hello) => {
         this.#peersReceived = Math.max(this.#peersReceived, hello.received);

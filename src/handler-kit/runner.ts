@@ -20,7 +20,7 @@ import type { Logger } from '../std/logger.js';
 import type { HandlerManifest, ProcessingHandler, ProcessResult } from './define.js';
 import { HandlerMeter } from './handler-meter.js';
 import { Join, type JoinedSet, type Outcome } from './join.js';
-import { Outputs } from './outputs.js';
+import { type LinkWindow, Outputs } from './outputs.js';
 import type { Telemetry } from './telemetry.js';
 
 /** A handler's message in a drop marker, characters. */
@@ -36,6 +36,7 @@ export interface RunnerOptions<H> {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  readonly window?: LinkWindow;
 }
 
 export class HandlerRunner {
@@ -48,6 +49,8 @@ export class HandlerRunner {
   /** Every sequence at or below it has its outcome. */
   #handled: number;
   #settled: number;
+  /** Sequence of the end, once it came through. */
+  #ended: number | null = null;
   #current: Deferred<ProcessResult> | null = null;
   #wake = deferred<void>();
   #slow: AbortController | null = null;
@@ -72,6 +75,7 @@ export class HandlerRunner {
       delivery,
       clock,
       settled: -1,
+      window: options.window,
       onSettled: () => this.#updateSettled(),
       onSent: (packet, bytes) => options.telemetry.event(handlerId, packet.sequence, 'sent', bytes),
       onDropped: (reason) => this.meter.dropped(reason),
@@ -80,7 +84,7 @@ export class HandlerRunner {
     void this.#loop();
   }
 
-  /** Highest sequence settled at this handler and everywhere behind it. */
+  /** Highest sequence settled at this handler and everywhere behind it; `latest` keeps no such account before the end. */
   get settled(): number {
     return this.#settled;
   }
@@ -294,6 +298,7 @@ export class HandlerRunner {
       logger.error({ handler_id: handlerId, error: (error as Error).message }, 'ended() failed');
     }
     this.meter.ended = true;
+    this.#ended = end.sequence;
     this.outputs.emitAll(end);
   }
 
@@ -301,10 +306,12 @@ export class HandlerRunner {
     this.#settle(this.outputs.count === 0 ? this.#handled : this.outputs.settled);
   }
 
+  /** Under `latest` only the end waits for those behind. */
   #settle(sequence: number): void {
-    if (this.#options.delivery !== 'all' || sequence <= this.#settled) return;
+    if (sequence <= this.#settled) return;
+    if (this.#options.delivery === 'latest' && (this.#ended === null || sequence < this.#ended)) return;
     this.#settled = sequence;
-    this.#join.raiseFloor(sequence);
+    if (this.#options.delivery === 'all') this.#join.raiseFloor(sequence);
     for (const receiver of this.#receivers) receiver?.settle(sequence);
   }
 }

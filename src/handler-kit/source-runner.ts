@@ -51,6 +51,7 @@ export class SourceRunner {
       delivery,
       clock,
       settled: options.resumeAfter,
+      window: options.window,
       onSettled: () => {},
       onAttached: (hello) => {
         this.#continueAfter(hello);

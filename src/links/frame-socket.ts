@@ -29,7 +29,8 @@ export class FrameSocket {
   readonly #options: FrameSocketOptions;
   readonly #socket: Socket;
   readonly decoder: FrameDecoder;
-  #corked = false;
+  #turn: Buffer[] = [];
+  #turnBytes = 0;
   #heldBack = false;
   #closed = false;
   #speaking = false;
@@ -74,16 +75,20 @@ export class FrameSocket {
   }
 
   writable(): boolean {
-    const free = this.#socket.writableLength < SOCKET_BUFFER_BYTES;
+    const free = this.#socket.writableLength + this.#turnBytes < SOCKET_BUFFER_BYTES;
     this.#heldBack ||= !free;
     return free;
   }
 
-  /** Writes pieces without joining them; they leave together at the end of this turn. */
+  /** Takes pieces to write; they leave together at the end of this turn. */
   write(pieces: readonly Buffer[]): void {
     if (this.#closed) return;
-    if (!this.#corked) this.#cork();
-    for (const piece of pieces) if (piece.length > 0) this.#socket.write(piece);
+    if (this.#turn.length === 0) setImmediate(() => this.#flush());
+    for (const piece of pieces) {
+      if (piece.length === 0) continue;
+      this.#turn.push(piece);
+      this.#turnBytes += piece.length;
+    }
   }
 
   close(reason: string): void {
@@ -94,15 +99,23 @@ export class FrameSocket {
     this.#options.onClosed(reason);
   }
 
-  #cork(): void {
-    this.#corked = true;
+  /** Payloads are written as they are; runs of small pieces are joined, which is cheaper than a write for each. */
+  #flush(): void {
+    const pieces = this.#turn;
+    this.#turn = [];
+    this.#turnBytes = 0;
+    if (this.#closed) return;
     this.#socket.cork();
-    setImmediate(() => {
-      this.#corked = false;
-      // The callback of the turn's last write tells when the buffer has drained far enough to go on.
-      this.#socket.write(EMPTY, () => this.#drained());
-      this.#socket.uncork();
-    });
+    for (let start = 0; start < pieces.length; ) {
+      let end = start + 1;
+      while (end < pieces.length && pieces[end - 1]!.length < JOIN_BYTES_MAX && pieces[end]!.length < JOIN_BYTES_MAX)
+        end += 1;
+      this.#socket.write(end - start === 1 ? pieces[start]! : Buffer.concat(pieces.slice(start, end)));
+      start = end;
+    }
+    // The callback of the turn's last write tells when the buffer has drained far enough to go on.
+    this.#socket.write(EMPTY, () => this.#drained());
+    this.#socket.uncork();
   }
 
   #drained(): void {
@@ -125,3 +138,6 @@ export class FrameSocket {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** Pieces below this are joined with small neighbours, bytes: copying them costs less than a write of their own (1.5 us). */
+const JOIN_BYTES_MAX = 4096;

@@ -7,6 +7,7 @@
  *
  * Invariants: the consumer sees each sequence once, in order; a hole (only a dead host makes one) is filled with a
  * `failover` run before what follows it. `latest` acknowledges what it received, `all` what the consumer has settled.
+ * The surprise: under `latest` too the end is acknowledged only when it is settled; nothing would follow to reveal its loss.
  */
 import type { BlueprintLink } from '../contracts/blueprint.js';
 import type { Delivery } from '../contracts/packet.js';
@@ -18,6 +19,7 @@ import {
   type Dial,
   firstOf,
   type IncomingChannel,
+  type LinkAck,
   type LinkPacket,
   type LinkTransport,
   RECONNECT_BASE_MS,
@@ -57,6 +59,8 @@ export class LinkReceiver {
   #begun: boolean;
   #settled: number;
   #ackDue = false;
+  /** Sequence of the end, once it came. */
+  #end: number | null = null;
   #closed = false;
   #problem: string | null = null;
 
@@ -118,9 +122,9 @@ export class LinkReceiver {
     this.#generation = Math.max(this.#generation, generation);
   }
 
-  /** Everything at or below is settled down to the last sink (`all`). */
+  /** Everything at or below is settled down to the last sink; under `latest` only told of the end. */
   settle(sequence: number): void {
-    if (this.#options.delivery !== 'all' || sequence <= this.#settled) return;
+    if (sequence <= this.#settled) return;
     this.#settled = sequence;
     this.#scheduleAck();
   }
@@ -140,11 +144,8 @@ export class LinkReceiver {
   }
 
   #connect(): void {
-    const hello = {
-      after: this.#options.delivery === 'all' ? this.#settled : this.#received,
-      received: this.#received,
-      generation: this.#generation,
-    };
+    const { settled, received } = this.#acknowledgement();
+    const hello = { after: settled, received, generation: this.#generation };
     let mine: IncomingChannel | null = null;
     const current = (): boolean => !this.#closed && (mine === null || this.#channel === mine);
     mine = this.#dial(hello, {
@@ -191,6 +192,7 @@ export class LinkReceiver {
     this.#begun = true;
     const fresh = first <= this.#received ? ({ ...packet, first: this.#received + 1 } as LinkPacket) : packet;
     this.#received = packet.sequence;
+    if (packet.kind === 'end') this.#end = packet.sequence;
     if (packet.kind === 'data') this.#meter.add(arrival, this.#options.clock.now());
     this.#options.onPacket(fresh, arrival);
   }
@@ -220,8 +222,13 @@ export class LinkReceiver {
     setImmediate(() => {
       this.#ackDue = false;
       if (!this.#open) return;
-      if (this.#options.delivery === 'latest') this.#settled = this.#received;
-      this.#channel?.ack({ settled: this.#settled, received: this.#received });
+      this.#channel?.ack(this.#acknowledgement());
     });
+  }
+
+  #acknowledgement(): LinkAck {
+    if (this.#options.delivery === 'all') return { settled: this.#settled, received: this.#received };
+    const received = this.#end !== null && this.#settled < this.#end ? this.#end - 1 : this.#received;
+    return { settled: received, received };
   }
 }

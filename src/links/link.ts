@@ -94,8 +94,8 @@ export const LATEST_WINDOW_PACKETS = 16;
 /** Runs of markers that one sender keeps under `latest` while nobody takes them; beyond it causes are merged, counts kept. */
 export const MARKER_RUNS_MAX = 1024;
 
-/** Bytes that may wait in a socket's user-space buffer before the sender holds back: a tick's worth of small packets. */
-export const SOCKET_BUFFER_BYTES = 512 * KiB;
+/** Bytes that may wait in a socket's user-space buffer before the sender holds back: two raw 640x480 frames keep it busy. */
+export const SOCKET_BUFFER_BYTES = 2048 * KiB;
 
 /** Scratch for reads of headers and small packets, bytes; payloads with more than this to come are read in place. */
 export const READ_SCRATCH_BYTES = 64 * KiB;

@@ -21,6 +21,9 @@ import {
 } from './socket-link.testing.js';
 import { type SocketAddress, socketDial } from './upgrade.js';
 
+/** Bound of each wait on a machine that is busy with other tests. */
+const WAIT_MS = 15_000;
+
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
@@ -93,7 +96,7 @@ test.each([
   expect(await done).toEqual(upTo(600));
   expect(proxy.connections).toBeGreaterThan(5);
   expect(receiver.meter.reconnects).toBeGreaterThan(1);
-  await vi.waitFor(() => expect(sender.retained).toBe(0));
+  await vi.waitFor(() => expect(sender.retained).toBe(0), WAIT_MS);
 });
 
 test('all: a slow reader holds the sender back within its window', async () => {
@@ -110,12 +113,12 @@ test('all: a slow reader holds the sender back within its window', async () => {
       sender.send(bytesPacket(sent, Buffer.alloc(100)));
     }
   })();
-  await vi.waitFor(() => expect(received).toHaveLength(LINK_WINDOW_PACKETS));
+  await vi.waitFor(() => expect(received).toHaveLength(LINK_WINDOW_PACKETS), WAIT_MS);
   expect(sent).toBe(LINK_WINDOW_PACKETS);
   for (let settled = 49; settled < 500; settled += 50) {
     receiver.settle(settled);
     const most = Math.min(500, settled + 1 + LINK_WINDOW_PACKETS);
-    await vi.waitFor(() => expect(received).toHaveLength(most));
+    await vi.waitFor(() => expect(received).toHaveLength(most), WAIT_MS);
   }
   await sending;
   expect(received).toEqual(upTo(500));
@@ -151,7 +154,7 @@ test('latest: what is past its deadline is not sent', async () => {
   const packets: LinkPacket[] = [];
   const onPacket = (packet: LinkPacket) => packets.push(packet);
   closing(newReceiver({ delivery: 'latest', dial: dialTo(server.address), onPacket })).start();
-  await vi.waitFor(() => expect(packets).toHaveLength(2));
+  await vi.waitFor(() => expect(packets).toHaveLength(2), WAIT_MS);
   expect(packets[0]).toMatchObject({ kind: 'drop', sequence: 0, reason: 'late', handler_id: 1 });
 });
 
@@ -165,14 +168,14 @@ test('a peer that went silent without closing is left, at both ends', async () =
   const receiver = closing(newReceiver({ delivery: 'all', dial: dialTo(proxy.address, keepAlive), onPacket }));
   receiver.start();
   sender.send(bytesPacket(0, Buffer.alloc(10)));
-  await vi.waitFor(() => expect(received).toEqual([0]));
+  await vi.waitFor(() => expect(received).toEqual([0]), WAIT_MS);
   proxy.stall();
   sender.send(bytesPacket(1, Buffer.alloc(10)));
-  await vi.waitFor(() => expect(sender.connected).toBe(false));
-  await vi.waitFor(() => expect(receiver.connected).toBe(false));
+  await vi.waitFor(() => expect(sender.connected).toBe(false), WAIT_MS);
+  await vi.waitFor(() => expect(receiver.connected).toBe(false), WAIT_MS);
   expect(receiver.problem).toMatch(/no word from the peer/);
   receiver.retarget(dialTo(server.address, keepAlive));
-  await vi.waitFor(() => expect(received).toEqual([0, 1]));
+  await vi.waitFor(() => expect(received).toEqual([0, 1]), WAIT_MS);
 });
 
 test('a refusal is tried again, and says why meanwhile', async () => {
@@ -191,14 +194,14 @@ test('a refusal is tried again, and says why meanwhile', async () => {
   const onPacket = vi.fn();
   const receiver = closing(newReceiver({ delivery: 'all', dial, onPacket }));
   receiver.start();
-  await vi.waitFor(() => expect(authorized.length).toBeGreaterThan(2));
+  await vi.waitFor(() => expect(authorized.length).toBeGreaterThan(2), WAIT_MS);
   expect(receiver.problem).toBe('refused with status 403: the bearer token is not the configured one');
   expect(authorized[0]).toBe('Bearer secret');
   sender = closing(newSender({ delivery: 'all' }));
   sender.send(bytesPacket(0, Buffer.alloc(1)));
   const found = sender;
   receiver.retarget(dialTo(closing(await serveLink(() => found)).address));
-  await vi.waitFor(() => expect(onPacket).toHaveBeenCalledOnce());
+  await vi.waitFor(() => expect(onPacket).toHaveBeenCalledOnce(), WAIT_MS);
   expect(receiver.problem).toBeNull();
 });
 
@@ -208,10 +211,13 @@ test('a receiver of an older generation cannot take the link back', async () => 
   const options = { delivery: 'all', dial: dialTo(server.address), onPacket: vi.fn() } as const;
   const old = closing(newReceiver({ ...options, generation: 4 }));
   old.start();
-  await vi.waitFor(() => expect(old.connected).toBe(true));
+  await vi.waitFor(() => expect(old.connected).toBe(true), WAIT_MS);
   const replacement = closing(newReceiver({ ...options, generation: 5 }));
   replacement.start();
-  await vi.waitFor(() => expect(old.problem).toMatch(/status 409: generation 4 of the receiver is older than 5/));
+  await vi.waitFor(
+    () => expect(old.problem).toMatch(/status 409: generation 4 of the receiver is older than 5/),
+    WAIT_MS,
+  );
   expect(replacement.connected).toBe(true);
   expect(replacement.meter.reconnects).toBe(0);
 });
