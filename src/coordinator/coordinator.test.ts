@@ -157,6 +157,16 @@ describe('a session', () => {
     expect((await awaitState(second.session_id!, 'failed')).problem).toBe('edge-1: /etc is not allowed');
   });
 
+  it('tells when a host was restarted', async () => {
+    const { client, edge1, awaitState } = await start();
+    const { session_id } = await client.createSession({ service: 'faces' });
+    await awaitState(session_id!, 'running');
+    edge1.restarts = 1;
+    const event = await cluster.awaitEvent('handler.restarted');
+    expect(event).toMatchObject({ node_id: 1, handler_id: 2 });
+    expect(event.message).toBe('session 1: detect on edge-1 was restarted (1)');
+  });
+
   it('runs a static template where it stands', async () => {
     const { client, camera, awaitState } = await start();
     const { session_id } = await client.createSession({ service: 2 });

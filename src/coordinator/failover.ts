@@ -13,14 +13,7 @@ import type { EventLog } from './event-log.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import { replanSession } from './planner.js';
-import {
-  handlerStats,
-  observedState,
-  planNodes,
-  type SessionRecord,
-  type Suspension,
-  sinkIds,
-} from './session-record.js';
+import { handlerStats, observedState, type SessionRecord, type Suspension, sinkIds } from './session-record.js';
 import type { SessionTable } from './session-table.js';
 
 export interface FailoverOptions {
@@ -89,8 +82,8 @@ export class Failover {
     events.emit({ kind: 'session.recovered', session_id, message });
   }
 
-  #missing({ stored }: SessionRecord): number[] {
-    return planNodes(stored.plan).filter((nodeId) => this.#options.registry.isMissing(nodeId));
+  #missing({ nodeIds }: SessionRecord): number[] {
+    return [...nodeIds].filter((nodeId) => this.#options.registry.isMissing(nodeId));
   }
 
   #isDue({ triedVersion, triedMs }: Suspension): boolean {

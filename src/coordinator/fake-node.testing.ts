@@ -41,6 +41,8 @@ export class FakeNode {
   drains = false;
   /** Thrown at the next PUTs. */
   refuses: OrchestratorError | null = null;
+  /** Restarts of every handler's host. */
+  restarts = 0;
   /** handler_id -> why it has failed. */
   readonly failed = new Map<number, string>();
   readonly #stats = new Map<string, Partial<HandlerStats>>();
@@ -95,7 +97,7 @@ export class FakeNode {
       handler_name: handler.handler_name,
       handler_type: Number(handler.handler_type),
       state: this.#stateOf(session, handler.handler_id),
-      ...{ pid: 1, restarts: 0, links: [] },
+      ...{ pid: 1, restarts: this.restarts, links: [] },
       ...(this.failed.has(handler.handler_id) ? { error: this.failed.get(handler.handler_id)! } : {}),
       stats: { ...NO_STATS, ...this.#stats.get(`${session_id}/${handler.handler_id}`) },
     }));

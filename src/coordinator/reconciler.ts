@@ -22,7 +22,6 @@ import {
   isPrepared,
   observedNodes,
   observedState,
-  planNodes,
   type SessionRecord,
   shareOf,
   sinkIds,
@@ -84,10 +83,10 @@ export class Reconciler {
     const deletes = this.#deletes.get(nodeId);
     for (const sessionId of deletes?.keys() ?? []) if (!observed.has(sessionId)) deletes?.delete(sessionId);
     for (const sessionId of observed.keys()) this.kick(sessionId);
-    for (const record of table.active()) {
+    for (const record of table.records()) {
+      if (record.stored.ended !== null) continue;
       const waits = record.suspension !== null;
-      const concerned = planNodes(record.stored.plan).includes(nodeId);
-      if (concerned || waits || (change !== 'heartbeat' && record.stored.desired === 'stopped')) {
+      if (record.nodeIds.has(nodeId) || waits || (change !== 'heartbeat' && record.stored.desired === 'stopped')) {
         this.kick(record.stored.session_id);
       }
     }
@@ -134,10 +133,10 @@ export class Reconciler {
     const failure = this.#failureOf(record);
     if (failure !== null) return this.#end(record, 'failed', failure);
     if (this.#streamEnded(record)) return this.#end(record, 'stopped', END_OF_STREAM);
-    const inPlan = new Set(planNodes(record.stored.plan));
+    const { nodeIds } = record;
     const [faults] = await Promise.all([
-      this.#putShares(record, [...inPlan]),
-      this.#removeEverywhere(session_id, (nodeId) => !inPlan.has(nodeId)),
+      this.#putShares(record, [...nodeIds]),
+      this.#removeEverywhere(session_id, (nodeId) => !nodeIds.has(nodeId)),
     ]);
     if (faults.length > 0) return this.#end(record, 'failed', faults[0]!);
     failover.watch(record);
@@ -202,9 +201,9 @@ export class Reconciler {
     return false;
   }
 
-  #failureOf({ stored }: SessionRecord): string | null {
+  #failureOf({ stored, nodeIds }: SessionRecord): string | null {
     const { registry } = this.#options;
-    for (const nodeId of planNodes(stored.plan)) {
+    for (const nodeId of nodeIds) {
       const observed = registry.observed(nodeId, stored.session_id);
       if (observed?.generation !== stored.generation) continue;
       const name = registry.get(nodeId)!.file.node_name;
@@ -235,7 +234,7 @@ export class Reconciler {
     };
     const sources = new Set(sourceIds(plan));
     const first = new Set(plan.handlers.filter((one) => sources.has(one.handler_id)).map((one) => one.node_id));
-    const rest = planNodes(plan).filter((nodeId) => !first.has(nodeId));
+    const rest = [...record.nodeIds].filter((nodeId) => !first.has(nodeId));
     for (const round of [[...first], rest]) {
       const left = round.filter(runs);
       if (left.length === 0 || overdue) continue;
@@ -294,7 +293,7 @@ export class Reconciler {
     const state = observedState(record, registry);
     const settled = state === 'running' || state === 'suspended' || (state === 'ready' && stored.desired === 'ready');
     if (settled && recovery === null) return;
-    for (const nodeId of planNodes(stored.plan)) registry.hurry(nodeId, HURRY_MS);
+    for (const nodeId of record.nodeIds) registry.hurry(nodeId, HURRY_MS);
   }
 
   /** Every transition of the observed state becomes one event. */
@@ -303,6 +302,7 @@ export class Reconciler {
     const { stored } = record;
     const { session_id } = stored;
     if (table.get(session_id) !== record) return;
+    this.#tellRestarts(record);
     const state = observedState(record, registry);
     const before = record.told;
     record.told = state;
@@ -311,5 +311,21 @@ export class Reconciler {
     const why = stored.ended === null || stored.ended.reason === state ? '' : `: ${stored.ended.reason}`;
     const message = `session ${session_id}: ${stored.plan.service_name} ${state}${why}`;
     events.emit({ kind: `session.${state}`, session_id, message });
+  }
+
+  /** A host that ended and was started again by its node; what happened before this coordinator looked is not news. */
+  #tellRestarts(record: SessionRecord): void {
+    const { registry, events } = this.#options;
+    const { session_id } = record.stored;
+    for (const { node_id, node_name, observed } of observedNodes(record, registry)) {
+      for (const { handler_id, handler_name, restarts, error } of observed.handlers) {
+        const told = record.restarts.get(handler_id);
+        record.restarts.set(handler_id, restarts);
+        if (told === undefined || restarts <= told) continue;
+        const why = error === undefined ? '' : `: ${error}`;
+        const message = `session ${session_id}: ${handler_name} on ${node_name} was restarted (${restarts})${why}`;
+        events.emit({ kind: 'handler.restarted', session_id, node_id, handler_id, message });
+      }
+    }
   }
 }

@@ -42,7 +42,10 @@ export interface Recovery {
 }
 
 export interface SessionRecord {
+  /** Changed by `SessionTable.update` only, together with `nodeIds`. */
   stored: StoredSession;
+  /** node_ids of the plan; asked for with every heartbeat. */
+  nodeIds: ReadonlySet<number>;
   /** With the session's own parameters; null when the service is not loaded any more: it runs on but cannot be re-placed. */
   readonly service: Service | null;
   suspension: Suspension | null;
@@ -55,11 +58,14 @@ export interface SessionRecord {
   final: SessionView['nodes'] | null;
   /** The last state that was told as an event. */
   told: SessionState | null;
+  /** By handler_id, restarts of its host that have been told. */
+  readonly restarts: Map<number, number>;
 }
 
 export function recordOf(stored: StoredSession, service: Service | null): SessionRecord {
   return {
     stored,
+    nodeIds: planNodes(stored.plan),
     service,
     suspension: null,
     recovery: null,
@@ -67,12 +73,12 @@ export function recordOf(stored: StoredSession, service: Service | null): Sessio
     stoppingSinceMs: null,
     final: null,
     told: null,
+    restarts: new Map(),
   };
 }
 
-/** node_ids of a plan, each once. */
-export function planNodes(plan: SessionPlan): number[] {
-  return [...new Set(plan.handlers.map((handler) => handler.node_id))];
+export function planNodes(plan: SessionPlan): Set<number> {
+  return new Set(plan.handlers.map((handler) => handler.node_id));
 }
 
 /** handler_ids without a link out of them: where frames end. */
@@ -107,11 +113,11 @@ export function handlerStats(
 }
 
 export function observedState(record: SessionRecord, registry: Pick<NodeRegistry, 'observed'>): SessionState {
-  const { ended, desired, generation, plan, session_id } = record.stored;
+  const { ended, desired, generation, session_id } = record.stored;
   if (ended !== null) return ended.state;
   if (desired === 'stopped') return 'stopping';
   if (record.suspension !== null) return 'suspended';
-  const observed = planNodes(plan).map((nodeId) => registry.observed(nodeId, session_id));
+  const observed = [...record.nodeIds].map((nodeId) => registry.observed(nodeId, session_id));
   if (observed.every((one) => one === undefined)) return 'admitted';
   if (!observed.every((one) => isPrepared(one, generation))) return generation > 1 ? 'moving' : 'preparing';
   const running = observed.every((one) => one?.desired === 'running' && one.state === 'running');

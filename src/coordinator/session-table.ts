@@ -12,7 +12,7 @@ import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
-import { recordOf, type SessionRecord } from './session-record.js';
+import { planNodes, recordOf, type SessionRecord } from './session-record.js';
 import { findService, sessionService } from './session-request.js';
 import { allocatorSnapshot } from './snapshot.js';
 
@@ -57,6 +57,11 @@ export class SessionTable {
     const stored = await this.#options.state.session(sessionId);
     if (stored !== null && stored.ended !== null) return recordOf(stored, null);
     throw new OrchestratorError('SESSION_NOT_FOUND', `no session ${sessionId}`, { session_id: sessionId });
+  }
+
+  /** In no order, without a copy: asked for with every heartbeat. */
+  records(): Iterable<SessionRecord> {
+    return this.#records.values();
   }
 
   all(): SessionRecord[] {
@@ -112,6 +117,7 @@ export class SessionTable {
       }
       const ends = changed.ended !== null && record.stored.ended === null;
       record.stored = changed;
+      record.nodeIds = planNodes(changed.plan);
       if (ends) this.released();
       return true;
     });
