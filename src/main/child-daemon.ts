@@ -15,6 +15,8 @@ export interface ChildDaemonOptions {
   /** Arguments of the command line: `node`, CONF ... */
   readonly args: readonly string[];
   readonly logFile: string;
+  /** For sockets; a daemon that is killed leaves some there. */
+  readonly tmpDir: string;
   /** Resolves once the daemon answers; asked again and again until then. */
   readonly probe: () => Promise<unknown>;
 }
@@ -39,6 +41,7 @@ export class ChildDaemon {
     this.#child = spawn(process.execPath, [cliEntry(), ...options.args, '--until-stdin-ends'], {
       stdio: ['pipe', log, log],
       detached: true,
+      env: { ...process.env, TMPDIR: options.tmpDir },
     });
     closeSync(log);
     this.#child.stdin?.on('error', () => {});

@@ -3,7 +3,8 @@
  * with their configuration, logs and database in one data directory. Invariant: whatever way the parent ends, no
  * subprocess outlives it (graceful stop, else the process group is killed, else their stdin ends).
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type CollectorClient,
@@ -77,11 +78,14 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   const collectorUrl = options.collector ? httpUrl(LOOPBACK, ports.collector) : null;
   const coordinator = createCoordinatorClient({ url: coordinatorUrl, token });
   const collector = collectorUrl === null ? null : createCollectorClient({ url: collectorUrl, token });
+  // Short, as the address of a socket may have about 100 characters.
+  const tmpDir = mkdtempSync(join(tmpdir(), 'voc-'));
   const daemon = (name: string, command: string, probe: () => Promise<unknown>) =>
     new ChildDaemon({
       name,
       args: [command, join(dataDir, 'config', `${name}.conf`)],
       logFile: join(dataDir, 'logs', `${name}.log`),
+      tmpDir,
       probe,
     });
 
@@ -108,6 +112,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     await Promise.all(controllers.map((one) => one.stop()));
     await Promise.all([coordinator.close(), collector?.close(), ...agents.map((agent) => agent.client.close())]);
     process.removeListener('exit', killAll);
+    rmSync(tmpDir, { recursive: true, force: true });
     if (started) writeClusterFile(dataDir, { ...facts, pid: 0 });
   };
   try {

@@ -105,10 +105,11 @@ async function runSession(
     recognize_face: recognition,
     dlib_align_recognize: recognition,
   };
+  const { source, paths } = sourceOf(pictures, dataDir);
   options.onProgress('planning');
   const { session_id, plan } = await coordinator.createSession({
     service: service.service_id,
-    source: sourceOf(pictures, dataDir),
+    source,
     source_node: NODE.node_id,
     objective: OBJECTIVE,
     delivery: 'all',
@@ -118,26 +119,31 @@ async function runSession(
   options.onPlan?.(plan);
   options.onProgress('loading models (the first time they are converted)');
   const outputsDir = join(nodes[0]!.dataDir, 'outputs');
-  const summary = await follow({ coordinator, sessionId: session_id!, pictures, plan, outputsDir, options });
+  const summary = await follow({ coordinator, sessionId: session_id!, pictures, paths, plan, outputsDir, options });
   if (options.output !== undefined) copyFrames(outputsDir, options.output, pictures);
   return summary;
 }
 
 /** One file is named as it is; several become links in one directory, numbered in their order. */
-function sourceOf(pictures: readonly SourceFile[], dataDir: string): string {
-  if (pictures.length === 1) return resolve(pictures[0]!.path);
+function sourceOf(pictures: readonly SourceFile[], dataDir: string): { source: string; paths: string[] } {
+  const [only] = pictures;
+  if (only !== undefined && pictures.length === 1) return { source: resolve(only.path), paths: [resolve(only.path)] };
   const directory = join(dataDir, 'input');
   mkdirSync(directory);
-  pictures.forEach((picture, index) => {
-    symlinkSync(resolve(picture.path), join(directory, `${String(index).padStart(7, '0')}${extname(picture.path)}`));
+  const paths = pictures.map((picture, index) => {
+    const link = join(directory, `${String(index).padStart(7, '0')}${extname(picture.path)}`);
+    symlinkSync(resolve(picture.path), link);
+    return link;
   });
-  return directory;
+  return { source: directory, paths };
 }
 
 interface FollowOptions {
   readonly coordinator: CoordinatorClient;
   readonly sessionId: number;
   readonly pictures: readonly SourceFile[];
+  /** What capture calls them. */
+  readonly paths: readonly string[];
   readonly plan: SessionPlan;
   readonly outputsDir: string;
   readonly options: RunOptions;
@@ -176,13 +182,14 @@ async function follow(given: FollowOptions): Promise<RunSummary> {
   return { pictures: done, failed, elapsedMs: performance.now() - startedMs };
 }
 
-async function recordOf(line: JournalLine, { pictures, plan }: FollowOptions): Promise<RunRecord> {
+async function recordOf(line: JournalLine, { pictures, paths, plan }: FollowOptions): Promise<RunRecord> {
   const { sequence } = line;
   const picture = pictures[sequence];
   const input = picture?.name ?? `sequence ${sequence}`;
   if ('boxes' in line) return { input, sequence, boxes: line.boxes, latency_ms: line.latency_ms };
   const handler = plan.handlers.find((one) => one.handler_id === line.handler_id);
-  const reason = line.detail ?? (picture === undefined ? null : await unreadable(picture.path));
+  const told = line.detail?.replaceAll(paths[sequence] ?? input, input);
+  const reason = told ?? (picture === undefined ? null : await unreadable(picture.path));
   const where = `${line.dropped} at ${handler?.handler_name ?? line.handler_id}`;
   return { input, sequence, error: reason === null ? where : `${where}: ${reason}` };
 }

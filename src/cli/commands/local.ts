@@ -129,7 +129,7 @@ function recordPrinter(options: GlobalOptions, progress: Progress) {
 /** One line per box; a picture without boxes, or that failed, has one line that says so. */
 export function recordTable(records: readonly RunRecord[]): string {
   const rows = records.flatMap((record) => {
-    if ('error' in record) return [[record.input, '', record.error]];
+    if ('error' in record) return [[record.input, ...Array.from({ length: 7 }, () => ''), record.error]];
     const delay = ms(record.latency_ms);
     if (record.boxes.length === 0) return [[record.input, delay, 'nothing found']];
     return record.boxes.map((box, index) => [
