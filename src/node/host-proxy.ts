@@ -33,7 +33,9 @@ export async function proxyToHost(request: FastifyRequest, reply: FastifyReply, 
     socketPath: options.socketPath,
     path: raw.url,
     method: raw.method,
-    headers: forwarded(raw),
+    // One connection for one request; but if the host were the one to close it, the end of a short body could meet a
+    // closed connection, and its answer would be lost with EPIPE.
+    headers: { ...forwarded(raw), connection: 'keep-alive' },
     agent: false,
   });
   const abandoned = () => upstream.destroy();

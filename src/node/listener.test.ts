@@ -106,6 +106,18 @@ test('a posted packet is passed to its host and the answer back', async () => {
   });
 });
 
+test('many small packets at once are all answered', async () => {
+  const agent = await running();
+  const send = async (length: number) => {
+    const answer = await fetch(input(agent), { method: 'POST', body: 'x'.repeat(length) });
+    return [answer.status, ((await answer.json()) as { bytes: number }).bytes];
+  };
+  for (let round = 0; round < 25; round++) {
+    const lengths = Array.from({ length: 8 }, (_, index) => 1 + round * 97 + index);
+    expect(await Promise.all(lengths.map(send))).toEqual(lengths.map((length) => [202, length]));
+  }
+});
+
 test('a posted packet over the bound is refused, with or without its length said', async () => {
   const agent = await running();
   const big = Buffer.alloc(33 * 1024 * 1024);
