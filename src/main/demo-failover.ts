@@ -29,10 +29,10 @@ export interface Recovery {
   readonly handlers: readonly { readonly handler_name: string; readonly to: string }[];
   /** From the signal until the coordinator called the node lost, ms. */
   readonly noticed_ms: number;
-  /** From the signal until the first frame of the new placement arrived at the sink, ms. */
+  /** From the signal until the first frame of the new placement, ms: at the sink, or else as the coordinator saw it. */
   readonly resumed_ms: number;
-  /** The longest time without a frame at the sink, ms. */
-  readonly gap_ms: number;
+  /** The longest time without a frame at the sink, ms; null when none has arrived in time since. */
+  readonly gap_ms: number | null;
   readonly lost_sequences: readonly number[];
 }
 
@@ -81,8 +81,11 @@ export async function killAndRecover(options: FailoverOptions): Promise<Recovery
         })),
         noticed_ms: Math.round((seen.lostAt - killedAt) * 1000),
         resumed_ms: Math.round(((outage?.resumedAt ?? recovered) - killedAt) * 1000),
-        gap_ms: Math.round(outage?.gapMs ?? 0),
-        lost_sequences: outage?.lost ?? [],
+        gap_ms: outage === null ? null : Math.round(outage.gapMs),
+        lost_sequences: options.watch
+          .since(killedAt)
+          .filter((one) => one.dropped !== null)
+          .map((one) => one.sequence),
       };
     }
     if (performance.now() > deadline) {
@@ -153,9 +156,13 @@ export function recoveryText(recovery: Recovery): string {
   const moves = recovery.handlers.map(({ handler_name, to }) => `${handler_name} -> ${to}`).join(', ');
   const { length } = recovery.lost_sequences;
   const lost = length === 0 ? 'none lost' : `${length} lost (seq ${ranges(recovery.lost_sequences)})`;
+  const gap =
+    recovery.gap_ms === null
+      ? 'by the coordinator; none has met its deadline at the sink yet: this machine is busy'
+      : `longest gap at the sink ${seconds(recovery.gap_ms)}`;
   return [
     '',
     `${recovery.node_name} called lost ${seconds(recovery.noticed_ms)} after the kill | ${moves}`,
-    `  | frames flow again ${seconds(recovery.resumed_ms)} after the kill (longest gap at the sink ${seconds(recovery.gap_ms)}) | ${lost}`,
+    `  | frames flow again ${seconds(recovery.resumed_ms)} after the kill (${gap}) | ${lost}`,
   ].join('\n');
 }

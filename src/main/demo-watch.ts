@@ -63,8 +63,6 @@ export interface Outage {
   readonly gapMs: number;
   /** s since the epoch, end of that gap. */
   readonly resumedAt: number;
-  /** Sequences dropped from `since` on. */
-  readonly lost: readonly number[];
 }
 
 /** The longest gap between deliveries after the last one before `since`; null until a frame has come after it. */
@@ -83,8 +81,7 @@ export function outageOf(arrivals: readonly Arrival[], since: number): Outage | 
     last = at;
   }
   if (resumedAt === 0) return null;
-  const lost = arrivals.filter((one) => one.dropped !== null && one.at >= since).map((one) => one.sequence);
-  return { gapMs, resumedAt, lost };
+  return { gapMs, resumedAt };
 }
 
 /** `1201-1212, 1215` */

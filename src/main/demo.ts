@@ -6,6 +6,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pageUrl } from '../client/index.js';
 import { DEMO_DIR } from '../config/cluster-file.js';
 import { defaultCacheDir } from '../config/environment.js';
 import { OrchestratorError } from '../contracts/errors.js';
@@ -56,6 +57,9 @@ const NODES: readonly ClusterNode[] = [
 const SERVICE = 'face_recognition';
 const OBJECTIVE: Objective = { fps: 3, latency_ms_max: 1500, accuracy_min: 0.9 };
 const GALLERY_PICTURES = ['sample1.jpg', 'sample3.jpg', 'sample5.jpg'];
+
+/** Wide enough for every face of the pictures, and what a camera gives, px. */
+const PICTURE_WIDTH = 800;
 
 /** Frames before the figures are printed, so that the first, slow ones do not fill them. */
 const FRAMES_MEASURED = 24;
@@ -171,7 +175,7 @@ class Demo {
     const service = findService(await coordinator.services(), SERVICE);
     onProgress('planning');
     const params = paramsFor(service, {
-      capture: { loop: true },
+      capture: { loop: true, width: PICTURE_WIDTH },
       recognize_face: { classifier: this.#paths.galleryDir },
       dlib_align_recognize: { classifier: this.#paths.galleryDir },
     });
@@ -242,8 +246,8 @@ class Demo {
   /** The page of the sink, at the node that runs it. */
   #pageUrl(session: SessionView): string {
     const sink = session.plan.handlers.at(-1)!;
-    const node = this.#cluster.nodes.find((one) => one.node.node_id === sink.node_id);
-    return `${node?.url}/v1/sessions/${session.session_id}/handlers/${sink.handler_id}/pages/index.html`;
+    const node = this.#cluster.nodes.find((one) => one.node.node_id === sink.node_id)!;
+    return pageUrl(node.url, session.session_id, sink.handler_id, 'index.html');
   }
 }
 
