@@ -11,3 +11,13 @@ export function httpUrl(host: string, port: number): string {
 export function nodeUrl(node: Pick<NodeFile, 'node_addr' | 'node_port'>): string {
   return httpUrl(node.node_addr, node.node_port);
 }
+
+/** Where one packet can be posted to an input of a handler; `url` is its node's. */
+export function inputUrl(url: string, sessionId: number, handlerId: number, input: number): string {
+  return `${url}/v1/sessions/${sessionId}/handlers/${handlerId}/inputs/${input}`;
+}
+
+/** A page of a handler; `url` is its node's. render has index.html, stream.mjpeg, frame.jpg, boxes.json, boxes.jsonl. */
+export function pageUrl(url: string, sessionId: number, handlerId: number, page: string): string {
+  return `${url}/v1/sessions/${sessionId}/handlers/${handlerId}/pages/${page}`;
+}

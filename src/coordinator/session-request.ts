@@ -12,6 +12,9 @@ import type { NodeRegistry } from './node-registry.js';
 /** Frames per second of a session that names none and whose capture has none either (ObjectiveSchema's default). */
 const FPS_DEFAULT = 10;
 
+/** Of a session without a capture: pictures are posted to it, now and then. */
+const POSTED_FPS_DEFAULT = 1;
+
 /** Type id of capture: the handler that `source` and `fps` are for. */
 const CAPTURE = 2;
 
@@ -65,7 +68,7 @@ function sourceNode(request: SessionRequest, service: Service, registry: Complet
 
 /**
  * The rate of a session that names none: what its own parameters say, else what the service file sets at capture (a
- * template runs as it stands; elsewhere a rate that is merely the type's default is nobody's wish), else FPS_DEFAULT.
+ * template runs as it stands; elsewhere a rate that is merely the type's default is nobody's wish), else a default.
  */
 function captureFps(service: Service, request: SessionRequest, types: HandlerTypeRegistry): number {
   const captures = service.variants.flatMap((variant) => variant.handlers).filter(isCapture);
@@ -76,7 +79,7 @@ function captureFps(service: Service, request: SessionRequest, types: HandlerTyp
     ...handler.alternatives.map((one) => one.params.fps).filter((fps) => fps !== typeDefault),
   ]);
   const fps = given.find((one) => typeof one === 'number' && one > 0 && one <= 1000);
-  return typeof fps === 'number' ? fps : FPS_DEFAULT;
+  return typeof fps === 'number' ? fps : captures.length > 0 ? FPS_DEFAULT : POSTED_FPS_DEFAULT;
 }
 
 const isCapture = (handler: GraphHandler): boolean => handler.handler_type === CAPTURE;

@@ -5,6 +5,7 @@ import { OrchestratorError } from '../../contracts/errors.js';
 import type { Refusal } from '../../contracts/plan.js';
 import type { SessionView } from '../../contracts/session.js';
 import { awaitRunning } from '../../main/session-wait.js';
+import { addressesText } from '../../main/text/addresses-text.js';
 import { choiceLine, explainText, objectiveText, placementTable, refusalText } from '../../main/text/plan-text.js';
 import { handlerStatsTable, linkStatsTable, sinkFigures, summaryLine } from '../../main/text/session-text.js';
 import { left, ms, right, table } from '../../main/text/table.js';
@@ -118,12 +119,14 @@ async function startSession(service: string, flags: StartFlags, command: Command
       }
       progress.say('loading models');
       const view = await awaitRunning(client, created.session_id);
+      const nodes = await client.nodes();
       progress.end();
       print(options, { ...created, session: view }, () =>
         [
           `session ${created.session_id}: ${view.observed}`,
           choiceLine(created.plan),
           placementTable(created.plan),
+          addressesText(created.session_id!, created.plan, nodes),
         ].join('\n'),
       );
     });
