@@ -36,7 +36,11 @@ const anyPayload: fc.Arbitrary<Payload> = fc.oneof(
   anyBytes(3000).map((data) => ({ type: 'jpeg', data }) as const),
   anyBytes(200).map((data) => ({ type: 'bytes', data }) as const),
   fc
-    .tuple(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 0, max: 200 }))
+    // Mostly small; some are larger than the scratch buffer, so that they are read in place.
+    .oneof(
+      { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 0, max: 30 })) },
+      { weight: 1, arbitrary: fc.tuple(fc.integer({ min: 150, max: 200 }), fc.constant(160)) },
+    )
     .map(([width, height]) => ({ type: 'frame', width, height, data: pixels(width, height) }) as const),
   fc
     .record({
@@ -118,7 +122,7 @@ test('every packet survives the wire, however its bytes are cut', () => {
         expect(frames.every((frame) => frame.kind === 'packet' && frame.sentAt === 12.5)).toBe(true);
       },
     ),
-    { numRuns: 200 },
+    { numRuns: 150 },
   );
 });
 

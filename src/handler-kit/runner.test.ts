@@ -1,0 +1,141 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import type { Delivery, Payload } from '../contracts/packet.js';
+import type { LinkPacket } from '../links/link.js';
+import { LinkReceiver } from '../links/link-receiver.js';
+import { memoryDial } from '../links/memory-link.js';
+import { systemClock } from '../std/clock.js';
+import { silentLogger } from '../std/logger.js';
+import type { HandlerManifest, ProcessingHandler } from './define.js';
+import { HandlerRunner } from './runner.js';
+import { Telemetry } from './telemetry.js';
+
+const clock = systemClock();
+const LINK = { source_handler: 4, source_output: 0, target_handler: 5, target_input: 0 };
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+interface Setup {
+  readonly delivery?: Delivery;
+  readonly speed?: number;
+  readonly process: ProcessingHandler['process'];
+}
+
+/** A handler with one output, and what comes out of it. */
+function setup({ delivery = 'all', speed = 1, process }: Setup) {
+  const manifest: HandlerManifest = {
+    handler_type_id: 1,
+    handler_type_name: 'test',
+    aliases: [],
+    description: '',
+    inputs: [{ name: 'in', accepts: ['bytes'] }],
+    outputs: [{ name: 'out', emits: 'bytes' }],
+    params: null,
+    cost: { cpu_ms: 0, gpu_ms: 0, mem_mb: 0, out_bytes: 0 },
+    host: 'own',
+    load: () => Promise.reject(new Error('not loaded here')),
+  };
+  const handler: ProcessingHandler = { kind: 'processing', process, close() {} };
+  const telemetry = new Telemetry({ session_id: 1, clock });
+  const common = { handlerId: 4, manifest, handler, delivery, speed, clock, logger: silentLogger, telemetry };
+  const runner = new HandlerRunner(common);
+  const sender = runner.outputs.add(LINK);
+  const out: LinkPacket[] = [];
+  const dial = memoryDial({ find: () => sender, clock });
+  const onPacket = (packet: LinkPacket) => out.push(packet);
+  const receiver = new LinkReceiver({
+    link: LINK,
+    delivery,
+    clock,
+    logger: silentLogger,
+    dial,
+    generation: 0,
+    settled: null,
+    onPacket,
+  });
+  receiver.start();
+  closers.push(
+    () => receiver.close(),
+    () => runner.close(),
+  );
+  return { runner, out, receiver, telemetry };
+}
+
+const bytes = (text = 'x'): Payload => ({ type: 'bytes', data: Buffer.from(text) });
+const data = (sequence: number, deadline = 0): LinkPacket => ({
+  kind: 'data',
+  sequence,
+  timestamp: clock.now(),
+  deadline,
+  payload: bytes(),
+  metadata: { input: 'a.jpg' },
+});
+
+test('outputs inherit sequence, times and metadata of input 0', async () => {
+  const { runner, out } = setup({ process: () => ({ outputs: [bytes('y')], metadata: { boxes: [] } }) });
+  const packet = data(7, 0);
+  runner.accept(0, packet, null);
+  await vi.waitFor(() => expect(out).toHaveLength(1));
+  expect(out[0]).toEqual({ ...packet, payload: bytes('y'), metadata: { input: 'a.jpg', boxes: [] } });
+});
+
+test.each([
+  ['of the wrong type', { outputs: [{ type: 'jpeg', data: Buffer.alloc(1) } as const] }, 'emits bytes, not jpeg'],
+  ['that is missing', { outputs: [] }, 'no result for output 0 (out)'],
+])('an output %s is an error of the packet', async (_, result, detail) => {
+  const { runner, out } = setup({ process: () => result });
+  runner.accept(0, data(0), null);
+  await vi.waitFor(() => expect(out).toHaveLength(1));
+  expect(out[0]).toMatchObject({
+    kind: 'drop',
+    reason: 'error',
+    handler_id: 4,
+    detail: expect.stringContaining(detail),
+  });
+});
+
+test('latest: a packet past its deadline is not processed', async () => {
+  const process = vi.fn(() => ({ outputs: [bytes()] }));
+  const { runner, out } = setup({ delivery: 'latest', process });
+  runner.accept(0, data(0, clock.now() - 1), null);
+  await vi.waitFor(() => expect(out).toHaveLength(1));
+  expect(out[0]).toMatchObject({ kind: 'drop', reason: 'late', handler_id: 4 });
+  expect(process).not.toHaveBeenCalled();
+  expect(runner.stats().dropped).toEqual({ late: 1 });
+});
+
+test('emulated speed makes a packet take 1/speed as long, without counting as work', async () => {
+  const busyMs = 20;
+  const process = () => {
+    for (const untilMs = performance.now() + busyMs; performance.now() < untilMs; );
+    return { outputs: [bytes()] };
+  };
+  const { runner, out } = setup({ speed: 0.25, process });
+  runner.accept(0, data(0), null);
+  await vi.waitFor(() => expect(out).toHaveLength(1));
+  expect(runner.stats().service_ms_p50).toBeGreaterThanOrEqual((busyMs / 0.25) * 0.95);
+  expect(runner.meter.busyMs).toBeLessThan(runner.stats().service_ms_p50! / 2);
+});
+
+test('an input is settled only when the output is', async () => {
+  const { runner, out, receiver } = setup({ process: () => ({ outputs: [bytes()] }) });
+  runner.accept(0, data(0), null);
+  runner.accept(0, data(1), null);
+  await vi.waitFor(() => expect(out).toHaveLength(2));
+  expect(runner.settled).toBe(-1);
+  receiver.settle(0);
+  await vi.waitFor(() => expect(runner.settled).toBe(0));
+  receiver.settle(1);
+  await vi.waitFor(() => expect(runner.settled).toBe(1));
+});
+
+test('rows beyond the bound are counted, not kept', () => {
+  const telemetry = new Telemetry({ session_id: 1, clock, rowsMax: 2 });
+  for (let sequence = 0; sequence < 5; sequence++) telemetry.event(1, sequence, 'sent', 10);
+  expect(telemetry.flush([], [])).toMatchObject({
+    packet_info: [{ sequence: 0, size: 10 }, { sequence: 1 }],
+    lost_rows: 3,
+  });
+  expect(telemetry.flush([], [])).toBeNull();
+});
