@@ -28,6 +28,15 @@ test('decode gives the pixels of a JPEG, encode makes one again, smaller with le
   expect([back.width, back.height]).toEqual([frame.width, frame.height]);
 });
 
+test('encode makes wider pictures smaller, in proportion, and leaves others', async () => {
+  const widthAfter = async (width: number) => {
+    const jpeg = await outputOf(await createProcessing(encode, { width }), [frame], 'jpeg');
+    return (await outputOf(await createProcessing(decode), [jpeg], 'frame')).width;
+  };
+  expect(await widthAfter(640)).toBe(640);
+  expect(await widthAfter(frame.width + 1)).toBe(frame.width);
+});
+
 test.each([
   ['text', Buffer.from('this is no picture')],
   ['nothing', Buffer.alloc(0)],

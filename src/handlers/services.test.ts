@@ -130,13 +130,15 @@ describe('face_recognition: faces found of 22, times rank-1 of their copies mirr
       let found = 0;
       for (const [index, picture] of pictures.entries()) {
         const faces = known[index]!;
+        const frame = await received(variant, picture);
+        const copy = await received(variant, copies[index]!);
         const idOf = (box: Box) => `${index}.${faces.findIndex((face) => iou(face, box) > 0.35)}`;
         for (const box of await described(ssd, recognize, picture))
           enrolled.push({ id: idOf(box), embedding: box.embedding! });
-        const boxes = await facesOf(detect, picture);
+        const boxes = (await facesOf(detect, frame)).map((box) => scaled(box, picture.width / frame.width));
         found += faces.filter((face) => boxes.some((box) => iou(face, box) > 0.35)).length;
-        for (const box of await described(detect, recognize, copies[index]!)) {
-          queries.push({ id: idOf(restored(box, picture, copies[index]!)), embedding: box.embedding });
+        for (const box of await described(detect, recognize, copy)) {
+          queries.push({ id: idOf(restored(box, picture, copy)), embedding: box.embedding });
         }
       }
       const right = queries.filter(
@@ -204,6 +206,17 @@ function mirrored({ width, height, data }: Frame): Frame {
       data.copy(flipped, (y * width + width - 1 - x) * 3, (y * width + x) * 3, (y * width + x + 1) * 3);
   }
   return { type: 'frame', width, height, data: flipped };
+}
+
+/** A picture as the detector of a variant sees it: encoded, sent and decoded as the service does. */
+async function received(variant: Variant, picture: Frame): Promise<Frame> {
+  const encode = await handlerOf(variant, 'encode');
+  const decode = await handlerOf(variant, 'decode');
+  return outputOf(decode, [await outputOf(encode, [picture], 'jpeg')], 'frame');
+}
+
+function scaled(box: Box, scale: number): Box {
+  return { ...box, x: box.x * scale, y: box.y * scale, w: box.w * scale, h: box.h * scale };
 }
 
 /** A box of a degraded copy, in pixels of the picture that it was made of. */

@@ -1,13 +1,16 @@
 import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
 import { encodeJpeg } from '../../vision/images.js';
 import { inputAs } from '../ports.js';
+import { sized } from '../sized.js';
 import type { EncodeParams } from './manifest.js';
 
 export async function create({ params }: HandlerContext<EncodeParams>): Promise<ProcessingHandler> {
   return {
     kind: 'processing',
     async process(packets) {
-      return { outputs: [{ type: 'jpeg', data: await encodeJpeg(inputAs(packets, 0, 'frame'), params.quality) }] };
+      const given = inputAs(packets, 0, 'frame');
+      const frame = given.width > params.width ? await sized(given, params.width, 0) : given;
+      return { outputs: [{ type: 'jpeg', data: await encodeJpeg(frame, params.quality) }] };
     },
     close() {},
   };

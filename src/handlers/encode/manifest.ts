@@ -1,15 +1,18 @@
 import Type, { type Static } from 'typebox';
 import { defineHandler } from '../../handler-kit/define.js';
-import { QualityParam } from '../common-params.js';
+import { QualityParam, sidePx } from '../common-params.js';
 
-const params = Type.Object({ quality: QualityParam });
+const params = Type.Object({
+  quality: QualityParam,
+  width: sidePx('width', 0, 'wider pictures are made smaller, in proportion; 0 = as they are'),
+});
 export type EncodeParams = Static<typeof params>;
 
 export const manifest = defineHandler({
   handler_type_id: 5,
   handler_type_name: 'encode',
   aliases: ['Encode'],
-  description: 'Compresses a frame to JPEG',
+  description: 'Compresses a frame to JPEG, made smaller first when `width` says so (draw scales boxes back)',
   inputs: [{ name: 'frame', accepts: ['frame'] }],
   outputs: [{ name: 'jpeg', emits: 'jpeg' }],
   params,
