@@ -6,7 +6,7 @@ import { OrchestratorError } from '../contracts/errors.js';
 import { testRegistry } from '../contracts/registry.testing.js';
 import { checkPaths } from './check.js';
 import { configurationPage } from './configuration-page.js';
-import { parseIni } from './ini.js';
+import { iniText, listText, parseIni } from './ini.js';
 import { loadCollectorConfig, loadCoordinatorConfig, loadNodeConfig } from './processes.js';
 import { documentFiles, loadHandlerTypeFiles, loadNodeFiles, loadServiceFiles } from './resources.js';
 
@@ -70,6 +70,13 @@ describe('ini', () => {
         ],
       ],
     ]);
+  });
+
+  test('what is written reads back, commas, quotes and comment signs included', () => {
+    const allow = ['/a, b', '/c;d #e', '/f"g\\h'];
+    const conf = file('n.conf', iniText({ node: { node_name: 'x ;y' }, sources: { allow: listText(allow) } }));
+    const config = loadNodeConfig(conf);
+    expect([config.nodeName, config.allow]).toEqual(['x ;y', allow]);
   });
 
   test('names every malformed line by its number', () => {

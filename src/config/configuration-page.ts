@@ -19,6 +19,7 @@ problem with file, line and code.
   number, and so is an unknown section, an unknown key, or a key that comes twice. Keys are case-insensitive.
 - A \`;\` or \`#\` after a space begins a comment; quote a value that needs one: \`db_passwd = "a ;b"\`.
 - An empty value means the default.
+- Items of a list are separated by commas; a comma inside an item is written \`\\,\`.
 - **Relative paths are relative to the current working directory**, as in the reference, which is started in its root with
   \`config/x.conf\`. \`~/\` is the home directory; \`~/.cache/\` follows \`XDG_CACHE_HOME\`.
 - Everything listens on loopback by default. Off loopback a token is required; without one the start is refused, unless

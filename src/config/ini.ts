@@ -81,7 +81,7 @@ export function iniText(
     .join('\n');
 }
 
-/** Items of a list as one value; a comma inside an item is written `\\,`. */
+/** Items of a list as one value; a comma inside an item is written `\,`. */
 export const listText = (items: readonly string[]): string =>
   items.map((item) => item.replaceAll(',', '\\,')).join(', ');
 
