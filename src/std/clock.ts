@@ -6,11 +6,35 @@ export interface Clock {
   monotonicMs(): number;
 }
 
-/** The machine's clock. The wall clock is anchored once and advanced monotonically, so steps do not reorder events. */
-export function systemClock(): Clock {
-  const originMs = Date.now() - performance.now();
-  return {
-    now: () => (originMs + performance.now()) / 1000,
-    monotonicMs: () => performance.now(),
+/** The machine's two clocks, ms; tests pass their own. */
+export interface ClockSources {
+  /** Coarse (1 ms), may be set by hand or by NTP. */
+  wallMs(): number;
+  /** Fine, never set. */
+  monotonicMs(): number;
+}
+
+const MACHINE: ClockSources = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+
+/** Coarse and fine time may disagree by this much before the fine one is anchored anew: twice the coarse one's step, ms. */
+const DRIFT_MS_MAX = 2;
+
+/** A wall clock that is set back by more than this is believed; less is waited out, so that events keep their order, ms. */
+const BACKWARD_MS_MAX = 1000;
+
+/**
+ * The machine's wall clock with the resolution of its monotonic one. It follows when the wall clock is set, so that all
+ * processes of a machine agree to within 2 ms, whenever they were started; and it does not run backwards for small steps.
+ */
+export function systemClock({ wallMs, monotonicMs }: ClockSources = MACHINE): Clock {
+  let originMs = wallMs() - monotonicMs();
+  let lastMs = 0;
+  const nowMs = () => {
+    const driftMs = wallMs() - (originMs + monotonicMs());
+    if (Math.abs(driftMs) > DRIFT_MS_MAX) originMs += driftMs;
+    const fineMs = originMs + monotonicMs();
+    if (fineMs > lastMs || lastMs - fineMs > BACKWARD_MS_MAX) lastMs = fineMs;
+    return lastMs;
   };
+  return { now: () => nowMs() / 1000, monotonicMs };
 }

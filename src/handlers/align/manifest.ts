@@ -26,7 +26,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'boxes', accepts: ['boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
-  cost: { cpu_ms: 7, gpu_ms: 0, mem_mb: 70, out_bytes: 250_000 },
+  cost: { cpu_ms: 10, gpu_ms: 0, mem_mb: 70, out_bytes: 250_000 },
   host: 'shared',
   load: () => import('./handler.js'),
 });

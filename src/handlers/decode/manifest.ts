@@ -11,7 +11,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'jpeg', accepts: ['jpeg'] }],
   outputs: [{ name: 'frame', emits: 'frame' }],
   params,
-  cost: { cpu_ms: 14, gpu_ms: 0, mem_mb: 60, out_bytes: 3_280_000 },
+  cost: { cpu_ms: 16, gpu_ms: 0, mem_mb: 60, out_bytes: 3_280_000 },
   host: 'shared',
   load: () => import('./handler.js'),
 });

@@ -30,7 +30,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'picture', accepts: ['frame', 'boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
-  cost: { cpu_ms: 95, gpu_ms: 0, mem_mb: 300, out_bytes: 480_000 },
+  cost: { cpu_ms: 108, gpu_ms: 0, mem_mb: 300, out_bytes: 480_000 },
   host: 'own',
   load: () => import('./handler.js'),
 });

@@ -40,7 +40,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'boxes', accepts: ['boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
-  cost: { cpu_ms: 32, gpu_ms: 0, mem_mb: 230, out_bytes: 250_000 },
+  cost: { cpu_ms: 38, gpu_ms: 0, mem_mb: 230, out_bytes: 250_000 },
   host: 'own',
   load: () => import('./handler.js'),
 });

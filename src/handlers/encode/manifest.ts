@@ -16,7 +16,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'frame', accepts: ['frame'] }],
   outputs: [{ name: 'jpeg', emits: 'jpeg' }],
   params,
-  cost: { cpu_ms: 9, gpu_ms: 0, mem_mb: 60, out_bytes: 140_000 },
+  cost: { cpu_ms: 25, gpu_ms: 0, mem_mb: 60, out_bytes: 140_000 },
   host: 'shared',
   load: () => import('./handler.js'),
 });

@@ -29,7 +29,7 @@ export const manifest = defineHandler({
   inputs: [{ name: 'boxes', accepts: ['boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
-  cost: { cpu_ms: 25, gpu_ms: 0, mem_mb: 220, out_bytes: 250_000 },
+  cost: { cpu_ms: 28, gpu_ms: 0, mem_mb: 220, out_bytes: 250_000 },
   host: 'own',
   load: () => import('./handler.js'),
 });

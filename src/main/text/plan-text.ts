@@ -7,13 +7,15 @@ export function choiceLine(plan: SessionPlan): string {
   const chosen = plan.handlers.filter((handler) => handler.candidates.some((one) => one.alternative !== 'default'));
   const named = chosen.length > 0 ? chosen : plan.handlers;
   const parts = named.map((handler) => `${handlerChoice(handler)} @${handler.node_name}`);
+  const isJoined = plan.variant.split('+').every((part) => named.some((handler) => handler.alternative === part));
+  const variant = isJoined || plan.variant === 'default' ? '' : `${plan.variant}: `;
   const predicted = `predicted p95 ${ms(plan.latency_ms)} ms, accuracy ${plan.accuracy.toFixed(3)}`;
   const rival = plan.runner_up;
   const runnerUp =
     rival === undefined
       ? ''
       : `\n  runner-up ${rival.variant} (${rival.placement}), p95 ${ms(rival.latency_ms)} ms, accuracy ${rival.accuracy.toFixed(3)}: ${rival.why_not}`;
-  return `chose ${parts.join(', ')}; ${predicted}${runnerUp}`;
+  return `chose ${variant}${parts.join(', ')}; ${predicted}${runnerUp}`;
 }
 
 function handlerChoice(handler: PlannedHandler): string {

@@ -20,6 +20,9 @@ export function observedHandlers(session: SessionView): PlacedHandler[] {
   });
 }
 
+/** What a source does before it emits is not timed. */
+const isSource = (handler: ObservedHandler) => handler.links.length === 0 && handler.stats?.service_ms_p95 === 0;
+
 const range = (p50: number | null, p95: number | null) => `${ms(p50)} / ${ms(p95)}`;
 
 export function handlerStatsTable(session: SessionView, indent = 2): string {
@@ -41,8 +44,8 @@ export function handlerStatsTable(session: SessionView, indent = 2): string {
         `${handler.handler_id} ${handler.handler_name}`,
         node_name,
         handler.state,
-        stats === undefined ? '-' : range(stats.service_ms_p50, stats.service_ms_p95),
-        stats === undefined ? '-' : range(stats.queue_ms_p50, stats.queue_ms_p95),
+        stats === undefined || isSource(handler) ? '-' : range(stats.service_ms_p50, stats.service_ms_p95),
+        stats === undefined || isSource(handler) ? '-' : range(stats.queue_ms_p50, stats.queue_ms_p95),
         stats?.fps.toFixed(1) ?? '-',
         String(stats?.processed ?? '-'),
         stats === undefined ? '-' : reasonsText(stats.dropped),
