@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { isAlive } from '../config/cluster-file.js';
 import { cliEntry, samplePicturesDir } from '../main/package-facts.js';
 
@@ -36,8 +36,16 @@ interface Facts {
 }
 
 /** Starts `up` and resolves with the line that it prints once everything answers. */
+/** A test that fails half-way leaves nothing running. */
+const started = new Set<ChildProcess>();
+afterEach(() => {
+  for (const child of started) child.kill('SIGKILL');
+  started.clear();
+});
+
 function startUp(...args: string[]): Promise<{ child: ChildProcess; facts: Facts }> {
   const child = spawn(process.execPath, [cliEntry(), 'up', '--port', '0', '--json', ...args], { cwd: root });
+  started.add(child);
   return new Promise((resolve, reject) => {
     let [out, err] = ['', ''];
     child.stderr.on('data', (chunk: Buffer) => {
@@ -88,7 +96,7 @@ describe('up', () => {
         '1',
         '--dry-run',
       );
-      expect(dry.stdout).toMatch(/^dry run: nothing was started\nchose detect=/);
+      expect(dry.stdout).toMatch(/^dry run: nothing was started\nchose accurate: .*detect=/);
       expect(dry.stdout).toContain('candidates');
       const goal = ['--fps', '500', '--max-latency', '5ms', '--min-accuracy', '0.95'];
       const refused = await orchestrator('session', 'start', 'face_recognition', '--source', source, ...goal);

@@ -41,7 +41,7 @@ async function play(steps: readonly Step[], unknownGraceMs = 0) {
         throw failure(step.cause);
       },
     },
-    bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, unknownGraceMs },
+    bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0, unknownGraceMs },
     clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
     change: (kind) => {
       if (kind !== 'heartbeat') changes.push(kind === 'lost' ? `lost: ${prober!.status.why}` : kind);
@@ -92,7 +92,7 @@ describe('NodeProber', () => {
         ...{ rtt_ms: 1, bandwidth_mbit: 1 },
       },
       client: { heartbeat: () => new Promise((resolve) => questions.push(resolve)) },
-      bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0 },
+      bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0 },
       clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
       change() {},
     });

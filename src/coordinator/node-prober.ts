@@ -27,12 +27,6 @@ const STALL_MS = 200;
 /** Time-outs in a row that may be put down to a stall: a process that is always held up must still lose nodes. */
 const STALLS_MAX = 3;
 
-/**
- * A node that has just come up is asked often for so long: its first answers come from cold code and a busy start, and a
- * round trip measured on them alone would look like a slow link to the allocator, ms.
- */
-const GREETING_MS = 1500;
-
 export interface NodeStatus {
   state: NodeState;
   /** Never answered, and the grace is over. */
@@ -183,7 +177,7 @@ export class NodeProber {
       else status.sessions.set(sessionId, observed);
     }
     if (!wasUp) {
-      this.hurry(GREETING_MS);
+      this.hurry(this.#options.bounds.greetingMs);
       this.#options.change('up');
     }
     this.#options.change('heartbeat');

@@ -32,6 +32,11 @@ export interface CoordinatorBounds {
   readonly heartbeatTimeoutMs: number;
   /** Between two heartbeats while something on the node is about to change, ms: shortens starts and recoveries. */
   readonly hurryPeriodMs: number;
+  /**
+   * A node that has just come up is asked often for so long, ms: its first answers come from cold code and a busy start,
+   * and a round trip measured on them alone would look like a slow link to the allocator.
+   */
+  readonly greetingMs: number;
   /** A node that never answered counts as missing after this, ms: after a power cut nodes and coordinator start together. */
   readonly unknownGraceMs: number;
   /** Between two looks at the profiles in the database, ms. */
@@ -54,6 +59,7 @@ export const DEFAULT_COORDINATOR_BOUNDS: CoordinatorBounds = {
   heartbeatPeriodMs: 500,
   heartbeatTimeoutMs: 1_000,
   hurryPeriodMs: 100,
+  greetingMs: 1_500,
   unknownGraceMs: 3_000,
   profilePeriodMs: 5_000,
   profileWindowS: 600,

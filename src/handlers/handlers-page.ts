@@ -6,7 +6,7 @@ const HEAD = `# Handlers
 
 A service is a chain of handlers. Each has a type, named in files by its id, its name, or the name that the reference uses.
 This page is written from the manifests in \`src/handlers\`; after changing one, run
-\`npx vitest run src/handlers/handlers-page.test.ts -u\`.
+\`npm run docs\`.
 
 Ports carry one payload type each: \`frame\` (raw RGB), \`jpeg\` (a compressed picture), \`boxes\` (detections, with crops) or
 \`bytes\`. A handler with several inputs joins them by sequence number. Costs are per packet on a node of speed 1 with one
