@@ -2,6 +2,7 @@
  * Client of a node agent. What a node answers decides where handlers run, so heartbeats and observed sessions are
  * checked against their schema here: a node of another version is a node that cannot be reached, not a wrong plan.
  */
+import { connect } from 'node:net';
 import type { Static, TSchema } from 'typebox';
 import type { NodeSession } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
@@ -28,6 +29,8 @@ export interface NodeClient {
   listSessions(): Promise<ObservedSession[]>;
   /** `GET /v1/health` */
   health(): Promise<Health>;
+  /** Whether the machine takes a TCP connection: false when it is gone, true also when the agent hangs or is starved. */
+  reachable(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -66,6 +69,21 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
       return list.map((one) => checked(ObservedSessionSchema, one, 'observed session'));
     },
     health: async () => (await http.request('GET', '/v1/health')) as Health,
+    reachable: (timeoutMs) => connects(new URL(http.url), timeoutMs),
     close: () => http.close(),
   };
+}
+
+function connects(url: URL, timeoutMs: number): Promise<boolean> {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(url.port || 80) });
+    const done = (is: boolean) => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.setTimeout(timeoutMs, () => done(false));
+    socket.once('connect', () => done(true));
+    socket.once('error', () => done(false));
+  });
 }

@@ -74,6 +74,9 @@ export const NodeSessionSchema = Type.Object(
       description: 'ready: models loaded, sources silent; running: frames flow; stopped: drained and ended',
     }),
     node_id: Type.Integer({ minimum: 0, description: 'The node that this share is for' }),
+    created_at: Type.Optional(
+      Type.Number({ minimum: 0, description: 'When the session was created, s; tells sessions of one number apart' }),
+    ),
     delivery: DeliverySchema,
     latency_ms_max: Type.Optional(
       Type.Number({ exclusiveMinimum: 0, description: 'Deadline of packets under latest, ms' }),

@@ -112,7 +112,14 @@ export async function startTestCluster(given: TestClusterOptions = {}): Promise<
       ...more,
       bounds: {
         // Short periods; a time-out that a busy test machine does not reach by itself.
-        ...{ heartbeatPeriodMs: 20, hurryPeriodMs: 10, greetingMs: 0, heartbeatTimeoutMs: 5_000, unknownGraceMs: 50 },
+        ...{
+          heartbeatPeriodMs: 20,
+          hurryPeriodMs: 10,
+          greetingMs: 0,
+          hungTimeoutMs: 0,
+          heartbeatTimeoutMs: 5_000,
+          unknownGraceMs: 50,
+        },
         ...{ suspendedRetryMs: 100, stopTimeoutMs: 300 },
         ...given.coordinator?.bounds,
         ...more.bounds,

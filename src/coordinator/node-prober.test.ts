@@ -23,7 +23,7 @@ let prober: NodeProber | undefined;
 afterEach(() => prober?.close());
 
 /** Plays the steps and then answers well; tells what changed, in order. */
-async function play(steps: readonly Step[], unknownGraceMs = 0) {
+async function play(steps: readonly Step[], unknownGraceMs = 0, machineIsThere = false) {
   let nowMs = 0;
   let asked = 0;
   const changes: string[] = [];
@@ -40,6 +40,7 @@ async function play(steps: readonly Step[], unknownGraceMs = 0) {
         nowMs += step.afterMs;
         throw failure(step.cause);
       },
+      reachable: async () => machineIsThere,
     },
     bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0, unknownGraceMs },
     clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
@@ -68,7 +69,7 @@ describe('NodeProber', () => {
     ],
     ['one silence is a loss', ['ok', silent], ['up', 'lost: silent 1.0 s', 'up']],
     ['a stall of this process is not', ['ok', stalled, stalled, 'ok', stalled], ['up']],
-    ['unless it goes on', ['ok', stalled, stalled, stalled, stalled], ['up', 'lost: silent 3.0 s', 'up']],
+    ['unless it goes on', ['ok', stalled, stalled, stalled, stalled], ['up', 'lost: silent 12.0 s', 'up']],
     [
       'nonsense twice is a loss',
       ['ok', { cause: 'answer', afterMs: 0 }, { cause: 'answer', afterMs: 0 }],
@@ -77,6 +78,11 @@ describe('NodeProber', () => {
     ['a node that was never there is missing, not lost', [refused, refused, refused, refused], ['missing', 'up']],
   ])('%s', async (_name, steps, changes) => {
     expect((await play(steps)).changes).toEqual(changes);
+  });
+
+  it('waits for an agent that is silent while its machine takes connections, but not for ever', async () => {
+    expect((await play(['ok', silent, silent, 'ok'], 0, true)).changes).toEqual(['up']);
+    expect((await play(['ok', silent, silent, silent], 0, true)).changes).toEqual(['up', 'lost: silent 3.0 s', 'up']);
   });
 
   it('gives a node that was never there its grace', async () => {
@@ -91,7 +97,7 @@ describe('NodeProber', () => {
         ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
         ...{ rtt_ms: 1, bandwidth_mbit: 1 },
       },
-      client: { heartbeat: () => new Promise((resolve) => questions.push(resolve)) },
+      client: { heartbeat: () => new Promise((resolve) => questions.push(resolve)), reachable: async () => false },
       bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0 },
       clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
       change() {},

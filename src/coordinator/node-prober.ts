@@ -7,8 +7,9 @@
  * up       its newest heartbeat is at most a period and a time-out old
  * lost     it was up and does not answer; what it runs is not known
  *
- * Two ways to be lost: a question without an answer within the time-out (the machine is gone or hangs), or a failure
- * that comes at once (connection refused: the process is gone), confirmed by a second question right away.
+ * Three ways to be lost: a question without an answer within the time-out while the machine takes no connection either
+ * (it is gone); no answer for longer although it does (its agent hangs); or a failure that comes at once (connection
+ * refused: the process is gone), confirmed by a second question right away.
  * Surprising: a time-out that fires much later than it was set says that this process was held up, not the node; such
  * a time-out is not counted.
  */
@@ -46,7 +47,7 @@ export interface NodeStatus {
 
 export interface NodeProberOptions {
   readonly file: NodeFile;
-  readonly client: Pick<NodeClient, 'heartbeat'>;
+  readonly client: Pick<NodeClient, 'heartbeat' | 'reachable'>;
   readonly bounds: CoordinatorBounds;
   readonly clock: Clock;
   change(kind: 'up' | 'lost' | 'missing' | 'heartbeat'): void;
@@ -73,6 +74,7 @@ export class NodeProber {
   #startedMs = 0;
   #hurryUntilMs = 0;
   #stalls = 0;
+  #answeredMs = 0;
   #closed = false;
   #wake: (() => void) | null = null;
 
@@ -137,8 +139,20 @@ export class NodeProber {
     let outcome = await this.#ask();
     if (!outcome.ok && unreachableCause(outcome.error) !== 'timeout' && !this.#closed) outcome = await this.#ask();
     if (this.#closed) return;
-    if (outcome.ok) this.#answered(outcome.heartbeat, outcome.sentMs);
-    else if (!this.#isOwnStall(outcome.tookMs, outcome.error)) this.#failed(outcome.error, outcome.tookMs);
+    if (outcome.ok) return this.#answered(outcome.heartbeat, outcome.sentMs);
+    if (this.#isOwnStall(outcome.tookMs, outcome.error) || (await this.#isStarved(outcome.error))) return;
+    if (!this.#closed) this.#failed(outcome.error, Math.max(outcome.tookMs, this.#silentMs()));
+  }
+
+  #silentMs(): number {
+    return this.#options.clock.monotonicMs() - this.#answeredMs;
+  }
+
+  /** Silent, but its machine is there, and not for long. */
+  async #isStarved(error: OrchestratorError): Promise<boolean> {
+    const { bounds, client } = this.#options;
+    if (this.status.state !== 'up' || unreachableCause(error) !== 'timeout') return false;
+    return this.#silentMs() < bounds.hungTimeoutMs && (await client.reachable(bounds.connectTimeoutMs));
   }
 
   async #ask(): Promise<Outcome> {
@@ -165,6 +179,7 @@ export class NodeProber {
     const { status } = this;
     const wasUp = status.state === 'up';
     this.#stalls = 0;
+    this.#answeredMs = this.#options.clock.monotonicMs();
     status.state = 'up';
     status.missing = false;
     status.problem = null;

@@ -30,6 +30,13 @@ export interface CoordinatorBounds {
   readonly heartbeatPeriodMs: number;
   /** Silence after a question that makes a node lost, ms: twenty times the slowest heartbeat of a busy agent. */
   readonly heartbeatTimeoutMs: number;
+  /**
+   * Silence that makes a node lost although its machine still takes connections, ms: its agent hangs. Less is waited out,
+   * because a machine whose cores are all taken answers late, and re-placing its sessions would only add to the load.
+   */
+  readonly hungTimeoutMs: number;
+  /** Time in which a machine that is there takes a connection (its kernel does, not the agent), ms. */
+  readonly connectTimeoutMs: number;
   /** Between two heartbeats while something on the node is about to change, ms: shortens starts and recoveries. */
   readonly hurryPeriodMs: number;
   /**
@@ -58,6 +65,8 @@ export interface CoordinatorBounds {
 export const DEFAULT_COORDINATOR_BOUNDS: CoordinatorBounds = {
   heartbeatPeriodMs: 500,
   heartbeatTimeoutMs: 1_000,
+  hungTimeoutMs: 3_000,
+  connectTimeoutMs: 250,
   hurryPeriodMs: 100,
   greetingMs: 1_500,
   unknownGraceMs: 3_000,

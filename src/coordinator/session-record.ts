@@ -166,7 +166,7 @@ export interface ShareOptions {
 
 /** What one node is told of a session: a function of the stored session alone, so that a repeated PUT changes nothing. */
 export function shareOf(stored: StoredSession, node_id: number, { epoch, desired, urlOf }: ShareOptions): NodeSession {
-  const { plan, request, session_id, generation } = stored;
+  const { plan, request, session_id, generation, created_at } = stored;
   const latency_ms_max = request.objective?.latency_ms_max;
   return {
     session_id,
@@ -174,6 +174,7 @@ export function shareOf(stored: StoredSession, node_id: number, { epoch, desired
     generation,
     desired,
     node_id,
+    created_at,
     delivery: request.delivery ?? 'latest',
     ...(latency_ms_max === undefined ? {} : { latency_ms_max }),
     handlers: plan.handlers

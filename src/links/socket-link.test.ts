@@ -161,7 +161,8 @@ test('latest: what is past its deadline is not sent', async () => {
 test('a peer that went silent without closing is left, at both ends', async () => {
   const keepAlive = { pingMs: 20, deadMs: 150 };
   const sender = closing(newSender({ delivery: 'all' }));
-  const server = closing(await serveLink(() => sender, undefined, keepAlive));
+  // Slower than the receiver, which must notice by itself and not by the sender's closing.
+  const server = closing(await serveLink(() => sender, undefined, { pingMs: 20, deadMs: 1000 }));
   const proxy = closing(await proxyTo(server.address, () => Number.POSITIVE_INFINITY));
   const received: number[] = [];
   const onPacket = ({ sequence }: LinkPacket) => received.push(sequence);

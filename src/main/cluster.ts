@@ -6,6 +6,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type CollectorClient,
   type CoordinatorClient,
@@ -20,6 +21,10 @@ import type { NodeFile } from '../contracts/node.js';
 import { ChildDaemon, freePorts } from './child-daemon.js';
 
 const LOOPBACK = '127.0.0.1';
+
+/** How long a start waits for the coordinator to hear from every node, ms: a node that is slower is shown as it is. */
+const HEARD_MS_MAX = 10_000;
+const HEARD_POLL_MS = 50;
 
 export interface ClusterNode {
   readonly node_id: number;
@@ -117,6 +122,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   };
   try {
     await Promise.all(daemons.map((one) => one.answers()));
+    await coordinatorSees(coordinator, nodes.length);
   } catch (error) {
     await close();
     throw error;
@@ -124,6 +130,15 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   writeClusterFile(dataDir, facts);
   started = true;
   return { coordinatorUrl, collectorUrl, database, coordinator, collector, nodes: agents, close };
+}
+
+/** Until the coordinator has heard from every node: a session that starts at once must not find a node missing. */
+async function coordinatorSees(coordinator: CoordinatorClient, count: number): Promise<void> {
+  const deadlineMs = performance.now() + HEARD_MS_MAX;
+  while ((await coordinator.nodes()).filter((node) => node.state === 'up').length < count) {
+    if (performance.now() > deadlineMs) return;
+    await sleep(HEARD_POLL_MS);
+  }
 }
 
 /** The one SQLite file of the cluster's coordinator and collector. */

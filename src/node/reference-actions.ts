@@ -8,7 +8,6 @@
  * init answers when every handler has loaded its model, or within 30 s why not, and then leaves nothing behind; a stopped
  * session cannot be started again; a running one cannot be deleted.
  */
-import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import Type, { type Static } from 'typebox';
 import { BlueprintSchema, type NodeSession, resolveBlueprint } from '../contracts/blueprint.js';
@@ -16,6 +15,7 @@ import { OrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { ReferenceAnswer } from '../contracts/report.js';
 import { parseWith } from '../contracts/schema.js';
+import { setAside } from './outputs.js';
 import type { Session } from './session.js';
 import type { SessionManager } from './session-manager.js';
 
@@ -104,20 +104,4 @@ async function remove(session: Session, sessions: SessionManager): Promise<void>
   }
   await session.close();
   sessions.forget(session_id, session);
-}
-
-/**
- * A new session under an old number must not go on in the old one's outputs: sinks would take them for their own record.
- * They are renamed, not removed.
- */
-async function setAside(outputDir: string): Promise<void> {
-  const found = await stat(outputDir).catch(() => null);
-  if (found === null) return;
-  const changed = found.mtime.toISOString().replaceAll(':', '').replace(/\..*/, '');
-  for (let count = 0; count < 1000; count++) {
-    const target = `${outputDir}.${changed}${count === 0 ? '' : `-${count}`}`;
-    if ((await stat(target).catch(() => null)) !== null) continue;
-    await rename(outputDir, target);
-    return;
-  }
 }

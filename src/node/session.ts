@@ -17,7 +17,6 @@
  * switched; then the old ones drain. While frames flow, `ready` only makes: the switch comes with `running`, which the
  * coordinator says when every node has made its part. Sources and sinks end before their successors start.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeSession, ResolvedBlueprint } from '../contracts/blueprint.js';
 import { type OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
@@ -28,6 +27,7 @@ import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
 import type { HostBounds } from './options.js';
+import { prepareOutputs } from './outputs.js';
 import { canonical, type HostGroup, hostHandlers, hostLinks, planHosts, resolveShare } from './session-plan.js';
 
 /** What every session of an agent shares. */
@@ -214,7 +214,7 @@ export class Session {
 
   async #make(target: NodeSession, resolved: ResolvedBlueprint): Promise<void> {
     if (target.desired === 'stopped') return this.#retire(this.#hosts);
-    await mkdir(this.#outputDir(target), { recursive: true });
+    await prepareOutputs(this.#outputDir(target), target.created_at);
     const usable = this.#hosts.filter(
       ({ supervisor }) => !['failed', 'stopped', 'draining'].includes(supervisor.state),
     );
