@@ -22,7 +22,7 @@ export interface GalleryOptions {
 const MARGIN = 0.6;
 const JPEG_QUALITY = 92;
 const FACES_PER_PICTURE = 2;
-const NAMES = ['Ada', 'Alan', 'Barbara', 'Claude', 'Donald', 'Edsger', 'Frances', 'Grace', 'Hedy', 'John'];
+const NAMES = ['Ash', 'Blair', 'Casey', 'Drew', 'Ellis', 'Finley', 'Gray', 'Harper', 'Jules', 'Kim'];
 
 /** Returns the names enrolled, in the order of the pictures. */
 export async function enrolFaces(options: GalleryOptions): Promise<string[]> {
