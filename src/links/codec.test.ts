@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { METADATA_BYTES_MAX, PAYLOAD_BYTES_MAX } from '../contracts/limits.js';
 import type { Box, Payload } from '../contracts/packet.js';
-import { encodeAck, encodePacket, encodePing, type LinkFrame, PREFIX_BYTES } from './codec.js';
+import { encodeAck, encodePacket, encodePing, encodePong, type LinkFrame, PREFIX_BYTES } from './codec.js';
 import { FrameDecoder } from './decoder.js';
 import type { LinkPacket } from './link.js';
 
@@ -77,7 +77,7 @@ const anyPacket: fc.Arbitrary<LinkPacket> = fc.oneof(
 );
 
 function encodeAll(packets: readonly LinkPacket[]): Buffer {
-  return Buffer.concat(packets.flatMap((packet) => encodePacket(packet, 12.5)));
+  return Buffer.concat(packets.flatMap((packet, ordinal) => encodePacket(packet, 12.5, ordinal)));
 }
 
 function decodeInChunks(bytes: Buffer, sizes: readonly number[]): LinkFrame[] {
@@ -119,7 +119,8 @@ test('every packet survives the wire, however its bytes are cut', () => {
       (packets, sizes) => {
         const frames = decodeInChunks(encodeAll(packets), sizes);
         expect(packetsOf(frames)).toEqual(packets);
-        expect(frames.every((frame) => frame.kind === 'packet' && frame.sentAt === 12.5)).toBe(true);
+        const places = frames.map((frame) => frame.kind === 'packet' && [frame.sentAt, frame.ordinal]);
+        expect(places).toEqual(packets.map((_, ordinal) => [12.5, ordinal]));
       },
     ),
     { numRuns: 150 },
@@ -144,13 +145,14 @@ test('the size on the wire is what the frame says', () => {
   );
 });
 
-test('acknowledgements and pings pass', () => {
+test('acknowledgements, pings and pongs pass', () => {
   const ack = { settled: -1, received: Number.MAX_SAFE_INTEGER };
-  const bytes = Buffer.concat([encodeAck(ack), encodePing(), encodeAck({ settled: 3, received: 4 })]);
-  expect(decodeInChunks(bytes, [7])).toEqual([
-    { kind: 'ack', ack },
-    { kind: 'ping' },
-    { kind: 'ack', ack: { settled: 3, received: 4 } },
+  const pieces = [encodeAck(ack, 0), encodePing(1.25), encodePong(1.25), encodeAck({ settled: 3, received: 4 }, 9)];
+  expect(decodeInChunks(Buffer.concat(pieces), [7])).toEqual([
+    { kind: 'ack', ack, carried: 0 },
+    { kind: 'ping', sentAt: 1.25 },
+    { kind: 'pong', echoed: 1.25 },
+    { kind: 'ack', ack: { settled: 3, received: 4 }, carried: 9 },
   ]);
 });
 
@@ -197,6 +199,7 @@ test.each([
       metadata: {},
     },
     1,
+    0,
   );
   prefix!.writeUInt32LE(length, offset);
   expect(() => new FrameDecoder(() => {}).push(prefix!.subarray(0, PREFIX_BYTES))).toThrow(
@@ -211,7 +214,7 @@ test.each([
   ['a landmark that is not a number', boxesWith({ landmarks: [[Number.POSITIVE_INFINITY, 1]] })],
 ] as const)('%s is refused by the sender, so that no receiver has to', (_, payload) => {
   const packet = { kind: 'data', sequence: 1, timestamp: 1, deadline: 0, payload, metadata: {} } as const;
-  expect(() => encodePacket(packet as LinkPacket, 1)).toThrow(expect.objectContaining({ code: 'LINK_PROTOCOL' }));
+  expect(() => encodePacket(packet as LinkPacket, 1, 0)).toThrow(expect.objectContaining({ code: 'LINK_PROTOCOL' }));
 });
 
 function boxesWith(extra: Partial<Box>) {

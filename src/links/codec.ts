@@ -1,11 +1,15 @@
 /**
- * The link's frames: a fixed prefix of 72 bytes, then metadata, then payload. Both directions use it.
+ * The link's frames: a fixed prefix of 80 bytes, then metadata, then payload. Both directions use it.
  *
  *   0 u16 magic | 2 u8 kind | 3 u8 payload type or drop reason | 4 u32 metadata bytes | 8 u32 payload bytes
  *  12 u32 width | 16 u32 height | 20 u32 JSON bytes in the payload (boxes)
  *  24 f64 sequence (ack: settled) | 32 f64 timestamp | 40 f64 deadline | 48 f64 sent at
  *  56 f64 handler_id (drop), received (ack) | 64 f64 first sequence (runs)
+ *  72 f64 ordinal: position of a packet on its link since the handshake; ack: how many packets came on its connection
  *
+ * A ping carries its sender's own time in `sent at`, and the pong that answers it gives it back in `timestamp`; only who
+ * sent it reads it, so it may be of any clock. Ordinals put the packets of a striped link in order again,
+ * and the count of an ack tells the sender what is still on the way on each of its connections.
  * All little endian; sequences are doubles because 2^53 is the bound of a sequence anyway. Metadata is JSON (data) or
  * the detail's text (drop). Invariant: every length is checked before anything is allocated for it, and what
  * `encodePacket` lets through the decoder accepts. The sender never joins header and payload: it writes the pieces.
@@ -16,10 +20,10 @@ import type { DataPacket, DropReason, PacketMetadata, Payload, PayloadType } fro
 import { decodeBoxes, encodeBoxes, parseJson } from './boxes-codec.js';
 import { firstOf, type LinkAck, type LinkDrop, type LinkPacket } from './link.js';
 
-export const PREFIX_BYTES = 72;
+export const PREFIX_BYTES = 80;
 const MAGIC = 0x4c4f;
 
-const KINDS = ['data', 'drop', 'end', 'skip', 'ack', 'ping'] as const;
+const KINDS = ['data', 'drop', 'end', 'skip', 'ack', 'ping', 'pong'] as const;
 type FrameKind = (typeof KINDS)[number];
 const TYPES: readonly PayloadType[] = ['frame', 'jpeg', 'boxes', 'bytes'];
 const REASONS: readonly DropReason[] = ['queue', 'late', 'join', 'error', 'failover'];
@@ -28,9 +32,17 @@ const REASONS: readonly DropReason[] = ['queue', 'late', 'join', 'error', 'failo
 export const DROP_DETAIL_CHARS_MAX = 500;
 
 export type LinkFrame =
-  | { readonly kind: 'packet'; readonly packet: LinkPacket; readonly sentAt: number; readonly bytes: number }
-  | { readonly kind: 'ack'; readonly ack: LinkAck }
-  | { readonly kind: 'ping' };
+  | {
+      readonly kind: 'packet';
+      readonly packet: LinkPacket;
+      readonly sentAt: number;
+      readonly bytes: number;
+      readonly ordinal: number;
+    }
+  | { readonly kind: 'ack'; readonly ack: LinkAck; readonly carried: number }
+  | { readonly kind: 'ping'; readonly sentAt: number }
+  /** `echoed`: the `sentAt` of the ping that it answers. */
+  | { readonly kind: 'pong'; readonly echoed: number };
 
 /** The prefix, checked: lengths are within bounds and agree with each other. */
 export interface FramePrefix {
@@ -47,6 +59,7 @@ export interface FramePrefix {
   readonly sentAt: number;
   readonly extra: number;
   readonly first: number;
+  readonly ordinal: number;
 }
 
 interface PrefixFields extends Partial<Omit<FramePrefix, 'kind'>> {
@@ -68,6 +81,7 @@ function writePrefix(target: Buffer, fields: PrefixFields): void {
   target.writeDoubleLE(fields.sentAt ?? 0, 48);
   target.writeDoubleLE(fields.extra ?? 0, 56);
   target.writeDoubleLE(fields.first ?? fields.sequence ?? 0, 64);
+  target.writeDoubleLE(fields.ordinal ?? 0, 72);
 }
 
 function prefixWith(fields: PrefixFields, metadata: Buffer | null): Buffer {
@@ -77,11 +91,14 @@ function prefixWith(fields: PrefixFields, metadata: Buffer | null): Buffer {
   return head;
 }
 
-/** The pieces to write, in order. Throws LINK_PROTOCOL when the packet breaks a bound of the wire. */
-export function encodePacket(packet: LinkPacket, sentAt: number): Buffer[] {
+/**
+ * The pieces to write, in order. `ordinal`: how many packets the link carried before it since the handshake. Throws
+ * LINK_PROTOCOL when the packet breaks a bound of the wire.
+ */
+export function encodePacket(packet: LinkPacket, sentAt: number, ordinal: number): Buffer[] {
   const { kind, sequence, timestamp, deadline } = packet;
   if (!Number.isFinite(timestamp) || !Number.isFinite(deadline)) throw malformed('a time is not finite');
-  const common = { kind, sequence, timestamp, deadline, sentAt, first: firstOf(packet) };
+  const common = { kind, sequence, timestamp, deadline, sentAt, first: firstOf(packet), ordinal };
   if (packet.kind === 'data') return encodeData(packet, common);
   if (packet.kind !== 'drop') return [prefixWith(common, null)];
   const detail = packet.detail === undefined ? null : Buffer.from(packet.detail.slice(0, DROP_DETAIL_CHARS_MAX));
@@ -116,12 +133,18 @@ function encodeMetadata(metadata: PacketMetadata): Buffer | null {
   return null;
 }
 
-export function encodeAck({ settled, received }: LinkAck): Buffer {
-  return prefixWith({ kind: 'ack', sequence: settled, extra: received }, null);
+/** `carried`: packets that came on the connection that the ack goes back on. */
+export function encodeAck({ settled, received }: LinkAck, carried: number): Buffer {
+  return prefixWith({ kind: 'ack', sequence: settled, extra: received, ordinal: carried }, null);
 }
 
-export function encodePing(): Buffer {
-  return prefixWith({ kind: 'ping' }, null);
+export function encodePing(sentAt: number): Buffer {
+  return prefixWith({ kind: 'ping', sentAt }, null);
+}
+
+/** Answers a ping: gives its `sentAt` back. */
+export function encodePong(echoed: number): Buffer {
+  return prefixWith({ kind: 'pong', timestamp: echoed }, null);
 }
 
 /** Reads and checks a prefix at the start of `bytes` (at least PREFIX_BYTES). Throws LINK_PROTOCOL. */
@@ -143,6 +166,7 @@ export function readPrefix(bytes: Buffer): FramePrefix {
     sentAt: bytes.readDoubleLE(48),
     extra: bytes.readDoubleLE(56),
     first: bytes.readDoubleLE(64),
+    ordinal: bytes.readDoubleLE(72),
   };
   checkPrefix(prefix);
   return prefix;
@@ -150,19 +174,23 @@ export function readPrefix(bytes: Buffer): FramePrefix {
 
 function checkPrefix(prefix: FramePrefix): void {
   const { kind, code, payloadBytes, metadataBytes, width, height, jsonBytes } = prefix;
-  if ((kind === 'ping' || kind === 'ack') && payloadBytes + metadataBytes > 0) throw malformed(`a ${kind} has a body`);
-  if (kind === 'ping') return;
+  const isControl = kind === 'ping' || kind === 'pong' || kind === 'ack';
+  if (isControl && payloadBytes + metadataBytes > 0) throw malformed(`a ${kind} has a body`);
+  if (![prefix.timestamp, prefix.deadline, prefix.sentAt].every(Number.isFinite)) {
+    throw malformed('a time is not finite');
+  }
+  if (kind === 'ping' || kind === 'pong') return;
   if (kind === 'ack') {
     integer('settled', prefix.sequence, -1);
     integer('received', prefix.extra, -1);
+    integer('packets carried', prefix.ordinal, 0);
     return;
   }
   integer('sequence', prefix.sequence, 0);
   if (integer('first sequence', prefix.first, 0) > prefix.sequence) {
     throw malformed(`first sequence ${prefix.first} is after ${prefix.sequence}`);
   }
-  if (![prefix.timestamp, prefix.deadline, prefix.sentAt].every(Number.isFinite))
-    throw malformed('a time is not finite');
+  integer('ordinal', prefix.ordinal, 0);
   if (kind === 'data') {
     const type = TYPES[code];
     if (type === undefined) throw malformed(`payload type ${code} is unknown`);
@@ -183,10 +211,14 @@ function checkPrefix(prefix: FramePrefix): void {
 
 /** A frame from its three parts. `payload` becomes the packet's own. */
 export function assembleFrame(prefix: FramePrefix, metadata: Buffer, payload: Buffer): LinkFrame {
-  if (prefix.kind === 'ping') return { kind: 'ping' };
-  if (prefix.kind === 'ack') return { kind: 'ack', ack: { settled: prefix.sequence, received: prefix.extra } };
+  if (prefix.kind === 'ping') return { kind: 'ping', sentAt: prefix.sentAt };
+  if (prefix.kind === 'pong') return { kind: 'pong', echoed: prefix.timestamp };
+  if (prefix.kind === 'ack') {
+    return { kind: 'ack', ack: { settled: prefix.sequence, received: prefix.extra }, carried: prefix.ordinal };
+  }
   const bytes = PREFIX_BYTES + prefix.metadataBytes + prefix.payloadBytes;
-  return { kind: 'packet', packet: assemblePacket(prefix, metadata, payload), sentAt: prefix.sentAt, bytes };
+  const { sentAt, ordinal } = prefix;
+  return { kind: 'packet', packet: assemblePacket(prefix, metadata, payload), sentAt, bytes, ordinal };
 }
 
 function assemblePacket(prefix: FramePrefix, metadata: Buffer, payload: Buffer): LinkPacket {

@@ -1,11 +1,11 @@
 /**
  * Frames over one connected socket, either end: cuts bytes into frames, corks what is written in one turn of the event
- * loop, says a ping each second and takes a silent peer for dead. `closed` comes exactly once.
+ * loop, says a ping each second, answers the peer's, and takes a silent peer for dead. `closed` comes exactly once.
  * The surprise: a process that was itself blocked (a long synchronous inference) does not accuse its peer; it looks again
  * after it has had the chance to read.
  */
 import type { Socket } from 'node:net';
-import { encodePing, type LinkFrame } from './codec.js';
+import { encodePing, encodePong, type LinkFrame } from './codec.js';
 import { FrameDecoder } from './decoder.js';
 import { LINK_DEAD_MS, LINK_PING_MS, SOCKET_BUFFER_BYTES } from './link.js';
 
@@ -17,11 +17,16 @@ export interface KeepAlive {
 
 export const KEEP_ALIVE: KeepAlive = { pingMs: LINK_PING_MS, deadMs: LINK_DEAD_MS };
 
+/** Pings and pongs are answered here. */
+export type PeerFrame = Exclude<LinkFrame, { readonly kind: 'ping' | 'pong' }>;
+
 export interface FrameSocketOptions {
   readonly socket: Socket;
   readonly keepAlive: KeepAlive;
-  onFrame(frame: LinkFrame): void;
+  onFrame(frame: PeerFrame): void;
   onWritable?(): void;
+  /** A round trip of a ping, ms; behind queued data it is longer than the path's own. */
+  onRtt?(rttMs: number): void;
   onClosed(reason: string): void;
 }
 
@@ -41,9 +46,7 @@ export class FrameSocket {
   constructor(options: FrameSocketOptions) {
     this.#options = options;
     this.#socket = options.socket;
-    this.decoder = new FrameDecoder((frame) => {
-      if (!this.#closed && frame.kind !== 'ping') options.onFrame(frame);
-    });
+    this.decoder = new FrameDecoder((frame) => this.#take(frame));
     this.#socket.setNoDelay(true);
     this.#socket.setTimeout(0);
     this.#socket.on('error', (error) => this.close(error.message));
@@ -52,9 +55,15 @@ export class FrameSocket {
     this.#pings = setInterval(() => this.#lookAtPeer(), options.keepAlive.pingMs);
   }
 
-  /** The handshake is through: pings may be written. */
+  /** The handshake is through: pings may be written, and the first one is, so that the round trip is known early. */
   speak(): void {
     this.#speaking = true;
+    this.#ping();
+  }
+
+  /** Bytes that wait in this process. */
+  get waitingBytes(): number {
+    return this.#socket.writableLength + this.#turnBytes;
   }
 
   /** For sockets in 'data' mode: begins to read, with what was read along with the handshake first. */
@@ -75,7 +84,7 @@ export class FrameSocket {
   }
 
   writable(): boolean {
-    const free = this.#socket.writableLength + this.#turnBytes < SOCKET_BUFFER_BYTES;
+    const free = this.waitingBytes < SOCKET_BUFFER_BYTES;
     this.#heldBack ||= !free;
     return free;
   }
@@ -132,8 +141,19 @@ export class FrameSocket {
     if (!blocked && now - this.#heardMs > deadMs) {
       this.close(`no word from the peer for ${Math.round(now - this.#heardMs)} ms`);
     } else if (this.#speaking) {
-      this.write([encodePing()]);
+      this.#ping();
     }
+  }
+
+  #ping(): void {
+    this.write([encodePing(performance.now() / 1000)]);
+  }
+
+  #take(frame: LinkFrame): void {
+    if (this.#closed) return;
+    if (frame.kind === 'ping') this.write([encodePong(frame.sentAt)]);
+    else if (frame.kind === 'pong') this.#options.onRtt?.(Math.max(0, performance.now() - frame.echoed * 1000));
+    else this.#options.onFrame(frame);
   }
 }
 

@@ -81,11 +81,13 @@ function servingEnd({ socket, keepAlive }: AcceptOptions, events: OutgoingEvents
 }
 
 function sendingEnd(frames: FrameSocket, socket: Socket, clock: Clock): OutgoingChannel {
+  let ordinal = 0;
   return {
     transport: socket.remoteAddress === undefined ? 'unix' : 'tcp',
     writable: () => frames.writable(),
     write: (packet) => {
-      const pieces = encodePacket(packet, clock.now());
+      const pieces = encodePacket(packet, clock.now(), ordinal);
+      ordinal += 1;
       frames.write(pieces);
       return pieces.reduce((sum, piece) => sum + piece.length, 0);
     },
@@ -144,6 +146,8 @@ class DialledConnection implements IncomingChannel {
   readonly #timer: NodeJS.Timeout;
   #answer: Buffer | null = Buffer.alloc(0);
   #refusal: string | null = null;
+  /** Packets that came on this connection. */
+  #carried = 0;
 
   constructor(options: SocketDialOptions, hello: LinkHello, events: IncomingEvents) {
     this.transport = options.address.kind === 'unix' ? 'unix' : 'tcp';
@@ -153,8 +157,10 @@ class DialledConnection implements IncomingChannel {
       socket,
       keepAlive: options.keepAlive ?? KEEP_ALIVE,
       onFrame: (frame) => {
-        if (frame.kind === 'packet') events.packet(frame.packet, { bytes: frame.bytes, sentAt: frame.sentAt });
-        else this.#frames.close('a sender sent an acknowledgement');
+        if (frame.kind === 'packet') {
+          this.#carried += 1;
+          events.packet(frame.packet, { bytes: frame.bytes, sentAt: frame.sentAt });
+        } else this.#frames.close('a sender sent an acknowledgement');
       },
       onClosed: (reason) => {
         clearTimeout(this.#timer);
@@ -166,7 +172,7 @@ class DialledConnection implements IncomingChannel {
   }
 
   ack(ack: LinkAck): void {
-    this.#frames.write([encodeAck(ack)]);
+    this.#frames.write([encodeAck(ack, this.#carried)]);
   }
 
   close(reason: string): void {
