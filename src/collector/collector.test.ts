@@ -128,7 +128,7 @@ describe('reports', () => {
     const answers = await Promise.all([1, 2, 3].map(() => report(url, body)));
     expect(answers.map(({ body: { result } }) => result)).toEqual(['Succeeded', 'Succeeded', 'Succeeded']);
     expect(await countOf('packet_info')).toBe(1);
-    expect((await ask(`${url}/v1/health`)).body).toMatchObject({ reports_stored: 1, rows_stored: 8 });
+    expect((await ask(`${url}/v1/health`)).body).toMatchObject({ reports_stored: 1, rows_stored: 9 });
   });
 
   it.each<[string, string, RegExp]>([
@@ -262,7 +262,7 @@ describe('queries', () => {
     expect(profiles.body).toMatchObject([{ handler_type: 7, key: 'model=a', node_id: 1, samples: 1, service_ms: 1 }]);
     expect((await ask(`${url}/v1/profiles?since=1900000000`)).body).toEqual([]);
     const metrics = await (await fetch(`${url}/metrics`)).text();
-    expect(metrics).toContain('orchestrator_collector_rows_total 8');
+    expect(metrics).toContain('orchestrator_collector_rows_total 9');
     expect(metrics).toContain('orchestrator_collector_reports_total{result="stored"} 1');
     expect((await ask(`${url}/v2`)).body).toMatchObject({ status: 404, code: 'ROUTE_NOT_FOUND' });
   });

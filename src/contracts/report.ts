@@ -1,8 +1,9 @@
 /**
  * Reports: what nodes tell the collector (`POST /`). The three lists of the reference, plus what is ours (`node_id`,
- * `report_id`, `profile`, `link_info`, `events`), all optional, so that a reference reporter is understood.
+ * `report_id`, `profile`, `link_info`, `ledger`), all optional, so that a reference reporter is understood.
  */
 import Type, { type Static } from 'typebox';
+import type { DropReason } from './packet.js';
 
 const Util = Type.Optional(Type.Union([Type.Number(), Type.Null()]));
 const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -95,10 +96,54 @@ export const LinkInfoSchema = Type.Object(
     packets: Type.Integer({ minimum: 0 }),
     bytes: Type.Integer({ minimum: 0 }),
     latency_ms: Type.Union([Type.Number(), Type.Null()], { description: 'Median, sent to received' }),
+    rtt_ms: Type.Optional(Type.Union([Type.Number({ minimum: 0 }), Type.Null()], { description: 'Median round trip' })),
+    mbit_per_s: Type.Optional(
+      Type.Union([Type.Number({ minimum: 0 }), Type.Null()], { description: 'What the link was seen to carry' }),
+    ),
   },
   { additionalProperties: false },
 );
 export type LinkInfo = Static<typeof LinkInfoSchema>;
+
+/** What became of a sequence, as a sink accounts for it. */
+export const SINK_FATES = [
+  'delivered',
+  'skipped',
+  'queue',
+  'late',
+  'join',
+  'error',
+  'failover',
+] as const satisfies readonly ('delivered' | 'skipped' | DropReason)[];
+export type SinkFate = (typeof SINK_FATES)[number];
+
+/**
+ * `emitted`: a source's row. `settled`: a sink that begins says that an earlier one had settled everything up to here;
+ * it tells what became of sequences whose own row was lost with a machine.
+ */
+export const LEDGER_FATES = ['emitted', 'settled', ...SINK_FATES] as const;
+export type LedgerFate = (typeof LEDGER_FATES)[number];
+
+/**
+ * What became of the sequences `first_sequence`..`last_sequence`: `packets` of them ended so. The rows of one stretch
+ * (same handler, incarnation, first and last) sum to its length, and the stretches of an incarnation never overlap, so
+ * `select fate, at_handler, sum(packets) ... group by 1, 2` is the account of a session none of whose sinks moved.
+ */
+export const LedgerRowSchema = Type.Object(
+  {
+    timestamp: Type.Number({ minimum: 0, maximum: 1e11, description: 'When it was decided (to one flush), s' }),
+    session_id: Id,
+    handler_id: { ...Id, description: 'Source or sink that keeps this account' },
+    incarnation: { ...Id, description: 'Which life of that handler: when it began, ms since the epoch' },
+    fate: Type.Enum([...LEDGER_FATES]),
+    at_handler: Type.Optional(Type.Union([Id, Type.Null()], { description: 'Drops: where the packet ended' })),
+    first_sequence: Id,
+    last_sequence: Id,
+    packets: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+  },
+  { additionalProperties: false },
+);
+export type LedgerRow = Static<typeof LedgerRowSchema>;
 
 /** Rows of one report; larger ones are split by the reporter. */
 export const REPORT_ROWS_MAX = 100_000;
@@ -116,6 +161,7 @@ export const ReportSchema = Type.Object(
     packet_info: rows(PacketInfoSchema),
     profile: rows(ProfileSampleSchema),
     link_info: rows(LinkInfoSchema),
+    ledger: rows(LedgerRowSchema),
   },
   { additionalProperties: false },
 );

@@ -3,7 +3,14 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NodeFacts } from '../contracts/node.js';
 import type { SessionPlan } from '../contracts/plan.js';
-import { PACKET_EVENTS, type ProfileSample, type Report } from '../contracts/report.js';
+import {
+  LEDGER_FATES,
+  type LedgerFate,
+  type LedgerRow,
+  PACKET_EVENTS,
+  type ProfileSample,
+  type Report,
+} from '../contracts/report.js';
 import type { StoredSession } from '../contracts/session.js';
 import {
   STATE_RETENTION,
@@ -127,7 +134,7 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
     });
 
     it('puts the first GPU into the reference’s tables and every GPU into gpu_info', async () => {
-      expect(await put(fullReport(), 3)).toEqual({ stored: true, rows: 8 });
+      expect(await put(fullReport(), 3)).toEqual({ stored: true, rows: 9 });
       const cpu = { timestamp: T0, cpu_util: 12.5, mem_util: 40 };
       const gpu = { gpu_util: 80, gpu_mem_util: 30, gpu_clock: 1500, gpu_power: 70 };
       expect(await all('sys_info')).toEqual([{ ...cpu, node_id: 3, mem_total: 16000, ...gpu }]);
@@ -232,7 +239,7 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
   });
 }
 
-const REPORT_TABLES = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info'] as const;
+const REPORT_TABLES = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info', 'ledger'] as const;
 
 const packetPlace = (session_id: number) => ({ session_id, handler_id: 2 });
 
@@ -241,6 +248,12 @@ export function profileSample(): ProfileSample {
     ...{ timestamp: T0, session_id: 1, handler_id: 2, handler_type: 7, profile_key: 'model=a', packets: 1 },
     ...{ service_ms: 1, service_ms_p95: 2, queue_ms: 0, cpu_ms: 1, out_bytes: 1 },
   };
+}
+
+/** Of handler 5 of session 1. */
+export function ledgerRow(fate: LedgerFate, first_sequence: number, last_sequence: number): LedgerRow {
+  const place = { timestamp: T0, session_id: 1, handler_id: 5, incarnation: 1000 * T0, at_handler: 2 };
+  return { ...place, fate, first_sequence, last_sequence, packets: last_sequence - first_sequence + 1 };
 }
 
 /** One row of each kind, two GPUs. */
@@ -255,9 +268,10 @@ export function fullReport(): Report {
     link_info: [
       {
         ...{ timestamp: T0, session_id: 1, source_handler: 1, target_handler: 2, source_node: 0, target_node: 3 },
-        ...{ packets: 5, bytes: 6000, latency_ms: null },
+        ...{ packets: 5, bytes: 6000, latency_ms: null, rtt_ms: 1.5, mbit_per_s: null },
       },
     ],
+    ledger: [ledgerRow('queue', 3, 7)],
   };
 }
 
@@ -292,6 +306,11 @@ export const arbitraryReport: fc.Arbitrary<Report> = fc.record(
     ),
     profile: fc.array(fc.string({ maxLength: 256 }).map((key) => ({ ...profileSample(), profile_key: key }))),
     link_info: fc.array(fc.nat().map((bytes) => ({ ...fullReport().link_info![0]!, bytes }))),
+    ledger: fc.array(
+      fc
+        .tuple(fc.constantFrom(...LEDGER_FATES), arbitraryId, arbitraryId)
+        .map(([fate, a, b]) => ({ ...ledgerRow(fate, Math.min(a, b), Math.max(a, b)), packets: 1 })),
+    ),
   },
   { requiredKeys: [] },
 );

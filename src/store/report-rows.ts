@@ -21,7 +21,7 @@ export interface ReportRows {
 const PACKET_COLUMNS = TELEMETRY_TABLES.packet_info.length;
 
 export function reportRows(nodeId: number, report: Report): ReportRows {
-  const { sys_info = [], proc_info = [], packet_info = [], profile = [], link_info = [] } = report;
+  const { sys_info = [], proc_info = [], packet_info = [], profile = [], link_info = [], ledger = [] } = report;
   const flat = {
     sys_info: sys_info.flatMap((row) => sysValues(nodeId, row)),
     proc_info: proc_info.flatMap(procValues),
@@ -35,7 +35,11 @@ export function reportRows(nodeId: number, report: Report): ReportRows {
     ]),
     link_info: link_info.flatMap((row) => [
       ...[row.timestamp, row.session_id, row.source_handler, row.target_handler, row.source_node, row.target_node],
-      ...[row.packets, row.bytes, row.latency_ms],
+      ...[row.packets, row.bytes, row.latency_ms, row.rtt_ms ?? null, row.mbit_per_s ?? null],
+    ]),
+    ledger: ledger.flatMap((row) => [
+      ...[row.timestamp, row.session_id, row.handler_id, nodeId, row.incarnation, row.fate, row.at_handler ?? null],
+      ...[row.first_sequence, row.last_sequence, row.packets],
     ]),
   };
   const flatRows = (Object.keys(flat) as (keyof typeof flat)[]).map((name) => rowCount(name, flat[name]));
@@ -44,7 +48,8 @@ export function reportRows(nodeId: number, report: Report): ReportRows {
 
 /** Rows of a report before it is taken apart: what counts against the collector's bound. GPU rows are not counted. */
 export function reportRowsPending(report: Report): number {
-  const lists = [report.sys_info, report.proc_info, report.packet_info, report.profile, report.link_info];
+  const { sys_info, proc_info, packet_info, profile, link_info, ledger } = report;
+  const lists = [sys_info, proc_info, packet_info, profile, link_info, ledger];
   return lists.reduce((sum, list) => sum + (list?.length ?? 0), 0);
 }
 

@@ -103,7 +103,11 @@ export const TELEMETRY_TABLES = {
   ],
   link_info: [
     ...['timestamp', 'session_id', 'source_handler', 'target_handler', 'source_node', 'target_node'],
-    ...['packets', 'bytes', 'latency_ms'],
+    ...['packets', 'bytes', 'latency_ms', 'rtt_ms', 'mbit_per_s'],
+  ],
+  ledger: [
+    ...['timestamp', 'session_id', 'handler_id', 'node_id', 'incarnation', 'fate', 'at_handler'],
+    ...['first_sequence', 'last_sequence', 'packets'],
   ],
 } as const satisfies Record<string, readonly string[]>;
 export type TelemetryTable = keyof typeof TELEMETRY_TABLES;

@@ -74,8 +74,21 @@ const STATE = `
   CREATE INDEX event_session ON event (session_id);
 `;
 
+// The second index is for reading one session's accounts in the order of their sequences, without sorting.
+const LEDGER = `
+  ALTER TABLE link_info ADD COLUMN rtt_ms REAL;
+  ALTER TABLE link_info ADD COLUMN mbit_per_s REAL;
+  CREATE TABLE ledger (
+    timestamp REAL NOT NULL, session_id INTEGER NOT NULL, handler_id INTEGER NOT NULL, node_id INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL, fate TEXT NOT NULL, at_handler INTEGER, first_sequence INTEGER NOT NULL,
+    last_sequence INTEGER NOT NULL, packets INTEGER NOT NULL
+  );
+  CREATE INDEX ledger_time ON ledger (timestamp);
+  CREATE INDEX ledger_account ON ledger (session_id, handler_id, first_sequence);
+`;
+
 /** Version n of the schema is the first n steps. */
-export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE];
+export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER];
 
 /** Brings the schema to the newest version; DATABASE_UNAVAILABLE when a newer program has already gone further. */
 export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly string[] = MIGRATIONS): void {

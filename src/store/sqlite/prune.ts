@@ -12,7 +12,7 @@ export const PRUNE_PAUSE_MS = 5;
 
 const TIME_COLUMN = {
   ...{ sys_info: 'timestamp', proc_info: 'timestamp', packet_info: 'timestamp', gpu_info: 'timestamp' },
-  ...{ profile: 'timestamp', link_info: 'timestamp', report: 'received_at', event: 'timestamp' },
+  ...{ profile: 'timestamp', link_info: 'timestamp', ledger: 'timestamp', report: 'received_at', event: 'timestamp' },
 } as const;
 export type PrunedTable = keyof typeof TIME_COLUMN;
 

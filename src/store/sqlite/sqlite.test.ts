@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
@@ -61,6 +61,18 @@ describe('sqlite file', () => {
     migrate(db, ['CREATE TABLE a (x)', 'CREATE TABLE b (y)']);
     expect(db.prepare('SELECT max(version) AS v FROM schema_version').get()).toEqual({ v: 2 });
     db.close();
+  });
+
+  it('keeps the rows of an older schema', async () => {
+    mkdirSync(join(directory, 'data'));
+    const db = new DatabaseSync(path);
+    migrate(db, MIGRATIONS.slice(0, 2));
+    db.exec('INSERT INTO link_info VALUES (1, 1, 0, 1, 2, 3, 10, 1000, 1.5)');
+    db.close();
+    const store = await openSqliteTelemetryStore({ path, logger: silentLogger });
+    const [link] = await store.recent('link_info', { limit: 1 });
+    expect(link).toMatchObject({ latency_ms: 1.5, rtt_ms: null, mbit_per_s: null });
+    await store.close();
   });
 });
 
