@@ -15,11 +15,12 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { HandlerState } from '../contracts/node.js';
 import type { PayloadType } from '../contracts/packet.js';
 import type { ProfileSample } from '../contracts/report.js';
+import { refuseUpgrade } from '../links/handshake.js';
 import type { Dial } from '../links/link.js';
 import { LinkReceiver } from '../links/link-receiver.js';
 import type { LinkSender } from '../links/link-sender.js';
 import { memoryDial } from '../links/memory-link.js';
-import { type AcceptOptions, acceptLink, refuseUpgrade, socketDial } from '../links/upgrade.js';
+import { type AcceptOptions, acceptLink, socketDial } from '../links/upgrade.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { HandlerManifest } from './define.js';
@@ -228,7 +229,8 @@ export class HandlerHost {
     }
     // A Unix socket of a neighbour is guarded by its directory; only other nodes are shown the token.
     const token = link.dial.kind === 'unix' ? null : config.token;
-    return socketDial({ address: link.dial, path: linkPath(config.session_id, link), token });
+    const { clock } = this.#options;
+    return socketDial({ address: link.dial, path: linkPath(config.session_id, link), token, clock });
   }
 
   async #listen(config: HostConfig): Promise<void> {

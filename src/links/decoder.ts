@@ -45,9 +45,20 @@ export class FrameDecoder {
   #metadata = new Part(EMPTY);
   #payload = new Part(EMPTY);
   #scratch: Buffer | null = null;
+  #completed = 0;
 
   constructor(onFrame: (frame: LinkFrame) => void) {
     this.#onFrame = onFrame;
+  }
+
+  /** Frames completed so far. */
+  get completed(): number {
+    return this.#completed;
+  }
+
+  /** A frame's prefix is known and the rest of it is not all there. */
+  get inFrame(): boolean {
+    return this.#prefix !== null;
   }
 
   /** Takes the next bytes; calls back for each complete frame. Throws LINK_PROTOCOL; the connection is then useless. */
@@ -94,6 +105,7 @@ export class FrameDecoder {
     const metadataEnd = offset + PREFIX_BYTES + prefix.metadataBytes;
     const payload = Buffer.allocUnsafe(prefix.payloadBytes);
     chunk.copy(payload, 0, metadataEnd, offset + bytes);
+    this.#completed += 1;
     this.#onFrame(assembleFrame(prefix, chunk.subarray(offset + PREFIX_BYTES, metadataEnd), payload));
     return bytes;
   }
@@ -116,6 +128,7 @@ export class FrameDecoder {
     const frame = assembleFrame(this.#prefix, this.#metadata.target, this.#payload.target);
     this.#prefix = null;
     this.#metadata = this.#payload = new Part(EMPTY);
+    this.#completed += 1;
     this.#onFrame(frame);
   }
 }

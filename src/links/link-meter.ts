@@ -31,6 +31,10 @@ export interface LinkPeriod {
   readonly bytes: number;
   /** Median, ms; null when nothing arrived. */
   readonly latencyMs: number | null;
+  /** Shortest round trip, ms: what queued data adds is not the path's. Null when none was measured. */
+  readonly rttMs: number | null;
+  /** Median rate at which large packets came in, Mbit/s; null when none was large enough to tell. */
+  readonly mbitPerS: number | null;
 }
 
 export class LinkMeter {
@@ -40,6 +44,8 @@ export class LinkMeter {
   duplicates = 0;
   readonly latencyMs = new RecentValues();
   readonly #periodLatencyMs = new RecentValues();
+  readonly #periodMbitPerS = new RecentValues();
+  #periodRttMs: number | null = null;
   #reportedPackets = 0;
   #reportedBytes = 0;
 
@@ -51,15 +57,27 @@ export class LinkMeter {
     this.#periodLatencyMs.add(latency);
   }
 
+  addRtt(rttMs: number): void {
+    this.#periodRttMs = Math.min(this.#periodRttMs ?? rttMs, rttMs);
+  }
+
+  addThroughput(mbitPerS: number): void {
+    this.#periodMbitPerS.add(mbitPerS);
+  }
+
   period(): LinkPeriod {
     const period = {
       packets: this.packets - this.#reportedPackets,
       bytes: this.bytes - this.#reportedBytes,
       latencyMs: this.#periodLatencyMs.quantile(0.5),
+      rttMs: this.#periodRttMs,
+      mbitPerS: this.#periodMbitPerS.quantile(0.5),
     };
     this.#reportedPackets = this.packets;
     this.#reportedBytes = this.bytes;
     this.#periodLatencyMs.clear();
+    this.#periodMbitPerS.clear();
+    this.#periodRttMs = null;
     return period;
   }
 }

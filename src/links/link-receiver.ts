@@ -153,6 +153,8 @@ export class LinkReceiver {
       packet: (packet, arrival) => {
         if (current()) this.#onPacket(packet, arrival);
       },
+      rtt: (rttMs) => current() && this.#meter.addRtt(rttMs),
+      throughput: (mbitPerS) => current() && this.#meter.addThroughput(mbitPerS),
       closed: (reason) => current() && this.#onClosed(reason),
     });
     this.#channel = mine;

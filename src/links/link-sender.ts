@@ -83,6 +83,11 @@ export class LinkSender {
     return this.#channel !== null;
   }
 
+  /** The connection that a receiver has now. */
+  get channel(): OutgoingChannel | null {
+    return this.#channel;
+  }
+
   /** True once a receiver has connected, so that it is known what the other side already has. */
   get attached(): boolean {
     return this.#attachments > 0;

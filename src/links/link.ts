@@ -79,6 +79,10 @@ export interface IncomingEvents {
   /** The handshake is through. `settled`: what the sender knows the target (any earlier host of it) to have settled. */
   open(settled: number): void;
   packet(packet: LinkPacket, arrival: Arrival): void;
+  /** A round trip to the sender, ms; behind queued data it is longer than the path's own. */
+  rtt?(rttMs: number): void;
+  /** The rate at which a large packet came in, Mbit/s. */
+  throughput?(mbitPerS: number): void;
   /** Comes exactly once, also when the connection never opened. Never called from inside the dial itself. */
   closed(reason: string): void;
 }

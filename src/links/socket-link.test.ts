@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { LINK_WINDOW_PACKETS } from '../contracts/limits.js';
+import { systemClock } from '../std/clock.js';
 import { deferred } from '../std/deferred.js';
 import { seededRandom } from '../std/prng.js';
+import type { SocketAddress } from './handshake.js';
 import type { LinkPacket } from './link.js';
 import type { LinkReceiver } from './link-receiver.js';
 import type { LinkSender } from './link-sender.js';
@@ -19,7 +21,7 @@ import {
   proxyTo,
   serveLink,
 } from './socket-link.testing.js';
-import { type SocketAddress, socketDial } from './upgrade.js';
+import { socketDial } from './upgrade.js';
 
 /** Bound of each wait on a machine that is busy with other tests. */
 const WAIT_MS = 15_000;
@@ -35,7 +37,7 @@ function closing<T extends { close(): unknown }>(thing: T): T {
 }
 
 const dialTo = (address: SocketAddress, keepAlive?: { pingMs: number; deadMs: number }) =>
-  socketDial({ address, path: LINK_PATH, token: null, ...(keepAlive === undefined ? {} : { keepAlive }) });
+  socketDial({ address, path: LINK_PATH, token: null, clock: systemClock(), keepAlive });
 
 /** Content that tells its sequence, of random size. */
 function contentOf(sequence: number, random: () => number): Buffer {
@@ -191,7 +193,7 @@ test('a refusal is tried again, and says why meanwhile', async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   closers.push(() => server.close());
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const dial = socketDial({ address: { kind: 'http', url }, path: LINK_PATH, token: 'secret' });
+  const dial = socketDial({ address: { kind: 'http', url }, path: LINK_PATH, token: 'secret', clock: systemClock() });
   const onPacket = vi.fn();
   const receiver = closing(newReceiver({ delivery: 'all', dial, onPacket }));
   receiver.start();

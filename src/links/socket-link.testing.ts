@@ -1,13 +1,15 @@
 /** A sender behind a real HTTP server, and a proxy before it that cuts, stalls and counts. */
 import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { systemClock } from '../std/clock.js';
 import { silentLogger } from '../std/logger.js';
 import type { KeepAlive } from './frame-socket.js';
+import type { SocketAddress } from './handshake.js';
 import type { Dial, LinkPacket } from './link.js';
 import { LinkReceiver, type LinkReceiverOptions } from './link-receiver.js';
 import { LinkSender, type LinkSenderOptions } from './link-sender.js';
-import { acceptLink, type SocketAddress } from './upgrade.js';
+import { acceptLink, type ServedSocket } from './upgrade.js';
 
 export const LINK = { source_handler: 1, source_output: 0, target_handler: 2, target_input: 0 };
 export const LINK_PATH = '/v1/sessions/1/handlers/1/outputs/0/links/2.0';
@@ -39,19 +41,37 @@ export interface LinkServer {
 }
 
 /** Serves `sender` at LINK_PATH on a free port of loopback, or on a Unix socket. */
-export async function serveLink(find: () => LinkSender, path?: string, keepAlive?: KeepAlive): Promise<LinkServer> {
+export function serveLink(find: () => LinkSender, path?: string, keepAlive?: KeepAlive): Promise<LinkServer> {
+  return serveUpgrades((served) => acceptLink({ ...served, sender: find() }), { path, keepAlive });
+}
+
+export interface ServeOptions {
+  readonly path?: string | undefined;
+  readonly keepAlive?: KeepAlive | undefined;
+  /** PEM: serves https. */
+  readonly tls?: { readonly key: string; readonly cert: string };
+}
+
+export async function serveUpgrades(
+  onUpgrade: (served: ServedSocket) => void,
+  options: ServeOptions = {},
+): Promise<LinkServer> {
+  const { path, keepAlive, tls } = options;
   const sockets = new Set<Socket>();
-  const server = createHttpServer((_, response) => response.writeHead(404).end());
-  server.on('connection', (socket: Socket) => {
+  const server = tls === undefined ? createHttpServer() : createHttpsServer(tls);
+  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
   server.on('upgrade', (request, socket, head) => {
-    const timing = keepAlive === undefined ? {} : { keepAlive };
-    acceptLink({ socket: socket as Socket, headers: request.headers, head, sender: find(), clock, ...timing });
+    onUpgrade({ socket: socket as Socket, headers: request.headers, head, clock, keepAlive });
   });
   const address = await listen(server, path);
-  return { address, sockets, close: () => closeServer(server, sockets) };
+  if (tls === undefined || address.kind === 'unix') {
+    return { address, sockets, close: () => closeServer(server, sockets) };
+  }
+  const url = address.url.replace('http://127.0.0.1', 'https://localhost');
+  return { address: { kind: 'http', url }, sockets, close: () => closeServer(server, sockets) };
 }
 
 function listen(server: Server | ReturnType<typeof createHttpServer>, path?: string): Promise<SocketAddress> {
@@ -78,8 +98,11 @@ export interface Proxy {
   close(): Promise<void>;
 }
 
-/** Passes bytes on to `target`; `cutAfter()` says after how many bytes a new connection is cut (Infinity: never). */
-export async function proxyTo(target: SocketAddress, cutAfter: () => number): Promise<Proxy> {
+/**
+ * Passes bytes on to `target`; `cutAfter()` says after how many bytes a new connection is cut (Infinity: never).
+ * `delayMs`: how long a byte is on the way in each direction.
+ */
+export async function proxyTo(target: SocketAddress, cutAfter: () => number, delayMs = 0): Promise<Proxy> {
   const sockets = new Set<Socket>();
   let stalled = false;
   const server = createServer((near) => {
@@ -94,7 +117,7 @@ export async function proxyTo(target: SocketAddress, cutAfter: () => number): Pr
       sockets.add(from);
       from.on('error', cut);
       from.on('close', cut);
-      from.on('data', (chunk) => {
+      const passOn = (chunk: Buffer): void => {
         if (stalled) return;
         left -= chunk.length;
         if (left < 0) {
@@ -104,6 +127,10 @@ export async function proxyTo(target: SocketAddress, cutAfter: () => number): Pr
           from.pause();
           to.once('drain', () => from.resume());
         }
+      };
+      from.on('data', (chunk) => {
+        if (delayMs === 0) passOn(chunk);
+        else setTimeout(() => passOn(chunk), delayMs);
       });
     };
     pass(near, far);
