@@ -11,6 +11,9 @@ import { HANDSHAKE_BYTES_MAX, type LinkHello } from './link.js';
 export const LINK_PROTOCOL_NAME = 'orchestrator-link/1';
 const END_OF_HEAD = '\r\n\r\n';
 
+/** Number() alone would take an empty text for 0. */
+const INTEGER = /^-?\d+$/;
+
 export type SocketAddress =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'http'; readonly url: string };
@@ -64,7 +67,7 @@ export function checkProtocol(headers: LinkHeaders): void {
 /** An integer of at least -1 (which it is when absent), or LINK_PROTOCOL. */
 export function numberHeader(headers: LinkHeaders, name: string): number {
   const text = headers[name];
-  const value = text === undefined ? -1 : Number(text);
+  const value = text === undefined ? -1 : INTEGER.test(String(text)) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(value) && value >= -1) return value;
   throw new OrchestratorError('LINK_PROTOCOL', `${name}: ${String(text)} is not an integer of at least -1`);
 }
