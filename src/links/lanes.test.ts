@@ -19,7 +19,7 @@ import {
   LINK_PATH,
   newReceiver,
   newSender,
-  proxyTo,
+  pathTo,
   serveLink,
   serveUpgrades,
 } from './socket-link.testing.js';
@@ -82,8 +82,8 @@ test('a link over a long path runs over several connections, in order and exactl
   const server = closing(await serveLink(() => sender, undefined, BRISK));
   const random = seededRandom(11);
   let cuts = 6;
-  const proxy = closing(
-    await proxyTo(
+  const path = closing(
+    await pathTo(
       server.address,
       () => {
         cuts -= 1;
@@ -93,7 +93,7 @@ test('a link over a long path runs over several connections, in order and exactl
     ),
   );
   const taker = gather();
-  const dial = socketDial({ address: proxy.address, path: LINK_PATH, token: null, clock, keepAlive: BRISK });
+  const dial = socketDial({ address: path.address, path: LINK_PATH, token: null, clock, keepAlive: BRISK });
   const receiver = closing(newReceiver({ delivery: 'all', dial, onPacket: taker.onPacket }));
   taker.receiver = receiver;
   receiver.start();
@@ -135,12 +135,12 @@ test.each([
     cuts -= 1;
     return cuts < 0 ? Number.POSITIVE_INFINITY : 300 + Math.floor(random() * 900_000);
   };
-  const proxy = closing(await proxyTo(server.address, cutAfter, delayMs));
+  const path = closing(await pathTo(server.address, cutAfter, delayMs));
   const taker = gather();
   const receiver = closing(newReceiver({ delivery: 'all', dial: awaited.dial, onPacket: taker.onPacket }));
   taker.receiver = receiver;
   receiver.start();
-  const address = { address: proxy.address, path: LINK_PATH, token: null, keepAlive: BRISK };
+  const address = { address: path.address, path: LINK_PATH, token: null, keepAlive: BRISK };
   const pusher = closing(new LinkPusher({ ...address, sender, clock, generation: 1 }));
   pusher.start();
   let widest = 0;

@@ -12,15 +12,7 @@ import type { SocketAddress } from './handshake.js';
 import type { LinkPacket } from './link.js';
 import type { LinkReceiver } from './link-receiver.js';
 import type { LinkSender } from './link-sender.js';
-import {
-  bytesPacket,
-  endPacket,
-  LINK_PATH,
-  newReceiver,
-  newSender,
-  proxyTo,
-  serveLink,
-} from './socket-link.testing.js';
+import { bytesPacket, endPacket, LINK_PATH, newReceiver, newSender, pathTo, serveLink } from './socket-link.testing.js';
 import { socketDial } from './upgrade.js';
 
 /** Bound of each wait on a machine that is busy with other tests. */
@@ -80,23 +72,23 @@ const unixPath = () => join(mkdtempSync(join(tmpdir(), 'link-')), 's');
 test.each([
   ['TCP', () => undefined],
   ['a Unix socket', unixPath],
-])('all over %s: exactly once while connections are cut at random bytes', async (_, path) => {
+])('all over %s: exactly once while connections are cut at random bytes', async (_, socketPath) => {
   const random = seededRandom(7);
   const sender = closing(newSender({ delivery: 'all' }));
-  const server = closing(await serveLink(() => sender, path()));
+  const server = closing(await serveLink(() => sender, socketPath()));
   let cuts = 12;
-  const proxy = closing(
-    await proxyTo(server.address, () => {
+  const path = closing(
+    await pathTo(server.address, () => {
       cuts -= 1;
       return cuts < 0 ? Number.POSITIVE_INFINITY : 300 + Math.floor(random() * 400_000);
     }),
   );
   const { done, onPacket } = collector((sequence) => receiver.settle(sequence));
-  const receiver: LinkReceiver = closing(newReceiver({ delivery: 'all', dial: dialTo(proxy.address), onPacket }));
+  const receiver: LinkReceiver = closing(newReceiver({ delivery: 'all', dial: dialTo(path.address), onPacket }));
   receiver.start();
   await sendAll(sender, 600, random);
   expect(await done).toEqual(upTo(600));
-  expect(proxy.connections).toBeGreaterThan(5);
+  expect(path.shaper.connections).toBeGreaterThan(5);
   expect(receiver.meter.reconnects).toBeGreaterThan(1);
   await vi.waitFor(() => expect(sender.retained).toBe(0), WAIT_MS);
 });
@@ -165,14 +157,14 @@ test('a peer that went silent without closing is left, at both ends', async () =
   const sender = closing(newSender({ delivery: 'all' }));
   // Slower than the receiver, which must notice by itself and not by the sender's closing.
   const server = closing(await serveLink(() => sender, undefined, { pingMs: 20, deadMs: 1000 }));
-  const proxy = closing(await proxyTo(server.address, () => Number.POSITIVE_INFINITY));
+  const path = closing(await pathTo(server.address));
   const received: number[] = [];
   const onPacket = ({ sequence }: LinkPacket) => received.push(sequence);
-  const receiver = closing(newReceiver({ delivery: 'all', dial: dialTo(proxy.address, keepAlive), onPacket }));
+  const receiver = closing(newReceiver({ delivery: 'all', dial: dialTo(path.address, keepAlive), onPacket }));
   receiver.start();
   sender.send(bytesPacket(0, Buffer.alloc(10)));
   await vi.waitFor(() => expect(received).toEqual([0]), WAIT_MS);
-  proxy.stall();
+  path.shaper.blackhole();
   sender.send(bytesPacket(1, Buffer.alloc(10)));
   await vi.waitFor(() => expect(sender.connected).toBe(false), WAIT_MS);
   await vi.waitFor(() => expect(receiver.connected).toBe(false), WAIT_MS);

@@ -1,7 +1,7 @@
-/** A sender behind a real HTTP server, and a proxy before it that cuts, stalls and counts. */
+/** A sender behind a real HTTP server, and a path to it that can be long, cut and silent. */
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { systemClock } from '../std/clock.js';
 import { silentLogger } from '../std/logger.js';
 import type { KeepAlive } from './frame-socket.js';
@@ -9,6 +9,7 @@ import type { SocketAddress } from './handshake.js';
 import type { Dial, LinkPacket } from './link.js';
 import { LinkReceiver, type LinkReceiverOptions } from './link-receiver.js';
 import { LinkSender, type LinkSenderOptions } from './link-sender.js';
+import { type CutAfterBytes, Shaper } from './shaper.js';
 import { acceptLink, type ServedSocket } from './upgrade.js';
 
 export const LINK = { source_handler: 1, source_output: 0, target_handler: 2, target_input: 0 };
@@ -90,59 +91,18 @@ function closeServer(server: Server | ReturnType<typeof createHttpServer>, socke
   return new Promise((resolve) => server.close(() => resolve()));
 }
 
-export interface Proxy {
+export interface Path {
   readonly address: SocketAddress;
-  connections: number;
-  /** Passes nothing on any more and closes nothing: what a pulled cable looks like. */
-  stall(): void;
+  readonly shaper: Shaper;
   close(): Promise<void>;
 }
 
-/**
- * Passes bytes on to `target`; `cutAfter()` says after how many bytes a new connection is cut (Infinity: never).
- * `delayMs`: how long a byte is on the way in each direction.
- */
-export async function proxyTo(target: SocketAddress, cutAfter: () => number, delayMs = 0): Promise<Proxy> {
-  const sockets = new Set<Socket>();
-  let stalled = false;
-  const server = createServer((near) => {
-    const far = target.kind === 'unix' ? connect(target.path) : connect(Number(new URL(target.url).port), '127.0.0.1');
-    let left = cutAfter();
-    proxy.connections += 1;
-    const cut = (): void => {
-      near.destroy();
-      far.destroy();
-    };
-    const pass = (from: Socket, to: Socket): void => {
-      sockets.add(from);
-      from.on('error', cut);
-      from.on('close', cut);
-      const passOn = (chunk: Buffer): void => {
-        if (stalled) return;
-        left -= chunk.length;
-        if (left < 0) {
-          to.end(chunk.subarray(0, Math.max(0, left + chunk.length)));
-          cut();
-        } else if (!to.write(chunk)) {
-          from.pause();
-          to.once('drain', () => from.resume());
-        }
-      };
-      from.on('data', (chunk) => {
-        if (delayMs === 0) passOn(chunk);
-        else setTimeout(() => passOn(chunk), delayMs);
-      });
-    };
-    pass(near, far);
-    pass(far, near);
-  });
-  const proxy: Proxy = {
-    address: await listen(server),
-    connections: 0,
-    stall: () => {
-      stalled = true;
-    },
-    close: () => closeServer(server, sockets),
+/** A way to `target` on which a new connection is cut after `cutAfter()` bytes in either direction. */
+export async function pathTo(target: SocketAddress, cutAfter?: () => number, delayMs = 0): Promise<Path> {
+  const cutAfterBytes = (): CutAfterBytes => {
+    const bytes = cutAfter!();
+    return { in: bytes, out: bytes };
   };
-  return proxy;
+  const shaper = new Shaper({ delayMs, ...(cutAfter === undefined ? {} : { cutAfterBytes }) });
+  return { address: await shaper.forward(target), shaper, close: () => shaper.close() };
 }
