@@ -89,7 +89,7 @@ export const ExplainedLinkSchema = Type.Object({
   source_node: Type.Integer(),
   target_node: Type.Integer(),
   predicted: Type.Object({ latency_ms: Type.Number(), bytes: Type.Number() }),
-  /** Latency is corrected by the clock offsets of the two nodes. */
+  /** Latency is between two nodes' clocks, each corrected to the controller's. */
   measured: Nullable(
     Type.Object({
       latency_ms_p50: Ms,

@@ -6,7 +6,13 @@ import { connect } from 'node:net';
 import type { Static, TSchema } from 'typebox';
 import type { NodeSession } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
-import { type Heartbeat, HeartbeatSchema, type ObservedSession, ObservedSessionSchema } from '../contracts/node.js';
+import {
+  type Heartbeat,
+  type HeartbeatQuery,
+  HeartbeatSchema,
+  type ObservedSession,
+  ObservedSessionSchema,
+} from '../contracts/node.js';
 import { schemaFaults } from '../contracts/schema.js';
 import type { Health } from './answers.js';
 import { createHttpClient, type RequestOptions } from './http.js';
@@ -19,8 +25,8 @@ export interface NodeClientOptions {
 
 export interface NodeClient {
   readonly url: string;
-  /** `GET /v1/node` */
-  heartbeat(options?: Pick<RequestOptions, 'timeoutMs'>): Promise<Heartbeat>;
+  /** `GET /v1/node`; `query` is what a coordinator tells with it. */
+  heartbeat(options?: Pick<RequestOptions, 'timeoutMs'> & { readonly query?: HeartbeatQuery }): Promise<Heartbeat>;
   /** `PUT /v1/sessions/:id`; throws SESSION_STALE for an epoch or generation older than the node has seen. */
   putSession(session: NodeSession): Promise<ObservedSession>;
   /** `DELETE /v1/sessions/:id?epoch=N`; false when the node has no such session. */

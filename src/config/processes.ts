@@ -43,6 +43,8 @@ export interface NodeConfig {
   readonly labels: readonly string[];
   /** Emulated, (0, 1]. */
   readonly speed: number;
+  /** Emulated error of the machine's clock, ms. */
+  readonly clockSkewMs: number;
   readonly cpuCores: number | null;
   readonly memMb: number | null;
   readonly threads: number;
@@ -96,6 +98,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     nodeName: node.node_name ?? hostname(),
     labels: node.labels,
     speed: node.speed,
+    clockSkewMs: node.clock_skew_ms,
     cpuCores: node.cpu_cores ?? null,
     memMb: node.mem_mb ?? null,
     threads: node.threads ?? 1,

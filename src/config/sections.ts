@@ -5,6 +5,7 @@
 import Type, { type Static } from 'typebox';
 
 const LOOPBACK = '127.0.0.1';
+const MS_PER_DAY = 86_400_000;
 
 const port = (fallback: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65535, default: fallback, description });
@@ -104,6 +105,13 @@ export const NodeConfFileSchema = Type.Object({
       default: 1,
       description:
         'Emulated speed of one core (ours): below 1 every packet takes 1/speed as long. For demos of unequal nodes on one machine; leave it at 1 otherwise.',
+    }),
+    clock_skew_ms: Type.Number({
+      minimum: -MS_PER_DAY,
+      maximum: MS_PER_DAY,
+      default: 0,
+      description:
+        "Emulated error of this machine's clock, ms (ours): added to it as if it had been set wrong. For tests and demos of nodes whose clocks differ; leave it at 0 otherwise.",
     }),
     cpu_cores: Type.Optional(
       Type.Integer({ minimum: 1, description: 'Cores that handlers may use (ours). Default: all of the machine.' }),

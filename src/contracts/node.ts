@@ -85,7 +85,7 @@ export const LinkStatsSchema = Type.Object({
   bytes: Type.Integer(),
   reconnects: Type.Integer(),
   duplicates: Type.Integer({ description: 'Packets resent after a reconnect that had already arrived' }),
-  /** Sender's send time to receiver's receive time, clocks of the two nodes as they are. */
+  /** Sender's send time to receiver's receive time, both in the controller's time as each node knows it. */
   latency_ms_p50: Nullable(Type.Number()),
   latency_ms_p95: Nullable(Type.Number()),
 });
@@ -115,10 +115,22 @@ export const ObservedSessionSchema = Type.Object({
 });
 export type ObservedSession = Static<typeof ObservedSessionSchema>;
 
+/** Query of `GET /v1/node`: what the coordinator tells with its question. All three or none: a person may ask too. */
+export const HeartbeatQuerySchema = Type.Object(
+  {
+    epoch: Type.Optional(Type.Integer({ minimum: 0, description: 'Fencing number of the coordinator that asks' })),
+    clock_offset_ms: Type.Optional(Type.Number({ description: "Node's clock minus coordinator's, as estimated" })),
+    clock_error_ms: Type.Optional(Type.Number({ minimum: 0, description: 'By how much the offset may be wrong' })),
+  },
+  { additionalProperties: false },
+);
+export type HeartbeatQuery = Static<typeof HeartbeatQuerySchema>;
+
 /** Answer of `GET /v1/node`: the heartbeat. */
 export const HeartbeatSchema = Type.Object({
   facts: NodeFactsSchema,
-  timestamp: Type.Number({ description: "The node's wall clock, s" }),
+  timestamp: Type.Number({ description: "The machine's wall clock as it is, s; every other time is the controller's" }),
+  clock_correction_ms: Type.Number({ description: "What the node subtracts from it to get the controller's time, ms" }),
   epoch: Type.Integer({ description: 'Highest coordinator epoch that the node has seen' }),
   sessions: Type.Array(ObservedSessionSchema),
 });
@@ -136,6 +148,8 @@ export const NodeViewSchema = Type.Object({
   facts: Nullable(NodeFactsSchema),
   rtt_measured_ms: Nullable(Type.Number()),
   clock_offset_ms: Nullable(Type.Number({ description: "Node's clock minus coordinator's, ms" })),
+  clock_error_ms: Nullable(Type.Number({ description: 'By how much that may be wrong, ms' })),
+  clock_correction_ms: Nullable(Type.Number({ description: 'What the node corrects its clock by, ms' })),
   sessions: Type.Array(Type.Integer()),
   problem: Type.Optional(Type.String()),
 });

@@ -47,6 +47,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   try {
     await Promise.all([table.load(), profiles.start(), registry.start()]);
     const epoch = await newestEpoch(options, registry);
+    registry.lead(epoch);
     const reconciler = new Reconciler({ table, registry, failover, events, epoch, bounds, clock, logger });
     closers.push(async () => {
       reconciler.close();

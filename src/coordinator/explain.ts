@@ -1,6 +1,6 @@
 /**
- * Why a session is placed as it is, and whether what was predicted is what is measured. Pure. Times that were taken on
- * two machines are corrected by the estimated offsets of their clocks.
+ * Why a session is placed as it is, and whether what was predicted is what is measured. Pure. Nodes tell every time in
+ * the controller's, as well as they know it; a small negative time between two of them is shown as none.
  */
 import type { Explanation } from '../client/answers.js';
 import type { HandlerStats, LinkStats, ObservedHandler } from '../contracts/node.js';
@@ -16,7 +16,6 @@ export function explainSession(record: SessionRecord, registry: NodeRegistry): E
     view.nodes
       .find((node) => node.node_id === handler.node_id && node.observed.generation === stored.generation)
       ?.observed.handlers.find((one) => one.handler_id === handler.handler_id);
-  const clocks = offsets(registry);
   return {
     session_id: stored.session_id,
     observed: observedState(record, registry),
@@ -26,9 +25,9 @@ export function explainSession(record: SessionRecord, registry: NodeRegistry): E
     links: plan.links.map((link) => {
       const target = plan.handlers.find((one) => one.handler_id === link.target_handler)!;
       const measured = observedOf(target)?.links.find((one) => isSameLink(one, link));
-      return explainLink(link, measured, clocks.between(link.source_node, link.target_node));
+      return explainLink(link, measured);
     }),
-    end_to_end: endToEnd(record, registry, clocks),
+    end_to_end: endToEnd(record, registry),
   };
 }
 
@@ -50,7 +49,7 @@ function measuredHandler(stats: HandlerStats) {
   return { service_ms_p50, service_ms_p95, queue_ms_p50, queue_ms_p95, fps, queue, dropped };
 }
 
-function explainLink(link: PlannedLink, stats: LinkStats | undefined, offsetMs: number) {
+function explainLink(link: PlannedLink, stats: LinkStats | undefined) {
   const { source_handler, source_output, target_handler, target_input, source_node, target_node } = link;
   return {
     ...{ source_handler, source_output, target_handler, target_input, source_node, target_node },
@@ -59,8 +58,8 @@ function explainLink(link: PlannedLink, stats: LinkStats | undefined, offsetMs: 
       stats === undefined
         ? null
         : {
-            latency_ms_p50: corrected(stats.latency_ms_p50, offsetMs),
-            latency_ms_p95: corrected(stats.latency_ms_p95, offsetMs),
+            latency_ms_p50: elapsed(stats.latency_ms_p50),
+            latency_ms_p95: elapsed(stats.latency_ms_p95),
             packets: stats.packets,
             bytes_per_packet: stats.packets > 0 ? stats.bytes / stats.packets : null,
             connected: stats.connected,
@@ -78,31 +77,12 @@ function isSameLink(stats: LinkStats, link: PlannedLink): boolean {
   );
 }
 
-interface Offsets {
-  /** Target's clock minus source's, ms; 0 where one is not known. */
-  between(source: number, target: number): number;
-}
-
-function offsets(registry: NodeRegistry): Offsets {
-  const of = (nodeId: number) => registry.get(nodeId)?.status.clock.offsetMs ?? null;
-  return {
-    between(source, target) {
-      const [a, b] = [of(source), of(target)];
-      return source === target || a === null || b === null ? 0 : b - a;
-    },
-  };
-}
-
-/** The slowest sink. An offset is only an estimate, so a small negative time is shown as none. */
-function endToEnd(record: SessionRecord, registry: NodeRegistry, clocks: Offsets): Explanation['end_to_end'] {
+/** The slowest sink. */
+function endToEnd(record: SessionRecord, registry: NodeRegistry): Explanation['end_to_end'] {
   const { plan } = record.stored;
-  const sinks = sinkIds(plan).flatMap((id) => {
-    const stats = handlerStats(record, registry, id);
-    const nodeId = plan.handlers.find((one) => one.handler_id === id)!.node_id;
-    return stats === undefined ? [] : [{ stats, offsetMs: clocks.between(plan.source_node, nodeId) }];
-  });
+  const sinks = sinkIds(plan).flatMap((id) => handlerStats(record, registry, id) ?? []);
   const worst = (pick: (stats: HandlerStats) => number | null): number | null => {
-    const values = sinks.map(({ stats, offsetMs }) => corrected(pick(stats), offsetMs)).filter((one) => one !== null);
+    const values = sinks.map((stats) => elapsed(pick(stats))).filter((one) => one !== null);
     return values.length === 0 ? null : Math.max(...values);
   };
   return {
@@ -112,6 +92,6 @@ function endToEnd(record: SessionRecord, registry: NodeRegistry, clocks: Offsets
   };
 }
 
-function corrected(ms: number | null, offsetMs: number): number | null {
-  return ms === null ? null : Math.max(0, ms - offsetMs);
+function elapsed(ms: number | null): number | null {
+  return ms === null ? null : Math.max(0, ms);
 }

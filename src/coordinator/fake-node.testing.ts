@@ -6,7 +6,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { type NodeSession, NodeSessionSchema } from '../contracts/blueprint.js';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
-import type { HandlerState, HandlerStats, NodeFacts, NodeFile, ObservedSession } from '../contracts/node.js';
+import {
+  type HandlerState,
+  type HandlerStats,
+  type HeartbeatQuery,
+  HeartbeatQuerySchema,
+  type NodeFacts,
+  type NodeFile,
+  type ObservedSession,
+} from '../contracts/node.js';
 import { parseWith } from '../contracts/schema.js';
 
 export interface FakeNodeOptions {
@@ -32,6 +40,8 @@ export class FakeNode {
   readonly deletes: { session_id: number; epoch: number }[] = [];
   readonly sessions = new Map<number, NodeSession>();
   heartbeats = 0;
+  /** What coordinators said of its clock, newest last. */
+  readonly told: HeartbeatQuery[] = [];
   epoch = 0;
   /** True: handlers stay `preparing`. */
   holds = false;
@@ -128,15 +138,17 @@ export class FakeNode {
 
   #route(request: IncomingMessage, body: string): unknown {
     const url = new URL(request.url ?? '/', 'http://node');
-    if (url.pathname === '/v1/node') return this.#heartbeat();
+    if (url.pathname === '/v1/node') return this.#heartbeat(url.searchParams);
     const sessionId = Number(/^\/v1\/sessions\/(\d+)$/.exec(url.pathname)?.[1]);
     if (request.method === 'PUT') return this.#put(JSON.parse(body));
     if (request.method === 'DELETE') return this.#delete(sessionId, Number(url.searchParams.get('epoch')));
     throw new OrchestratorError('ROUTE_NOT_FOUND', url.pathname);
   }
 
-  #heartbeat() {
+  #heartbeat(query: URLSearchParams) {
     this.heartbeats += 1;
+    const told = Object.fromEntries([...query].map(([name, value]) => [name, Number(value)]));
+    if (query.size > 0) this.told.push(parseWith(HeartbeatQuerySchema, told, 'REQUEST_INVALID', 'query'));
     const { node_id, node_name, labels = [], facts, clockOffsetS = 0 } = this.options;
     return {
       facts: {
@@ -146,6 +158,7 @@ export class FakeNode {
         ...facts,
       },
       timestamp: Date.now() / 1000 + clockOffsetS,
+      clock_correction_ms: this.told.at(-1)?.clock_offset_ms ?? 0,
       epoch: this.epoch,
       sessions: [...this.sessions.values()].map((session) => this.observe(session)),
     };

@@ -11,7 +11,7 @@ const HEARTBEAT: Heartbeat = {
     ...{ node_id: 1, node_name: 'edge', version: '', hostname: '', cpu_model: '', cpu_cores: 1, mem_mb: 1 },
     ...{ mem_free_mb: 1, speed: 1, gpus: [], labels: [], handler_types: [] },
   },
-  ...{ timestamp: 0, epoch: 0, sessions: [] },
+  ...{ timestamp: 0, clock_correction_ms: 0, epoch: 0, sessions: [] },
 };
 
 const failure = (cause: string) => new OrchestratorError('NODE_UNREACHABLE', `cannot be reached (${cause})`, { cause });
@@ -44,6 +44,7 @@ async function play(steps: readonly Step[], unknownGraceMs = 0, machineIsThere =
     },
     bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0, unknownGraceMs },
     clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
+    epoch: () => null,
     change: (kind) => {
       if (kind !== 'heartbeat') changes.push(kind === 'lost' ? `lost: ${prober!.status.why}` : kind);
     },
@@ -100,6 +101,7 @@ describe('NodeProber', () => {
       client: { heartbeat: () => new Promise((resolve) => questions.push(resolve)), reachable: async () => false },
       bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0 },
       clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
+      epoch: () => null,
       change() {},
     });
     prober = made;

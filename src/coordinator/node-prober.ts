@@ -17,7 +17,7 @@
 import { unreachableCause } from '../client/http.js';
 import type { NodeClient } from '../client/node-client.js';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
-import type { Heartbeat, NodeFacts, NodeFile, NodeState, ObservedSession } from '../contracts/node.js';
+import type { Heartbeat, HeartbeatQuery, NodeFacts, NodeFile, NodeState, ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
 import { ClockEstimate } from './clock-estimate.js';
 import type { CoordinatorBounds } from './options.js';
@@ -43,6 +43,8 @@ export interface NodeStatus {
   /** Why it does not answer, as the last failure says. */
   problem: string | null;
   readonly clock: ClockEstimate;
+  /** What the node subtracts from its clock, ms. */
+  clockCorrectionMs: number | null;
 }
 
 export interface NodeProberOptions {
@@ -50,6 +52,8 @@ export interface NodeProberOptions {
   readonly client: Pick<NodeClient, 'heartbeat' | 'reachable'>;
   readonly bounds: CoordinatorBounds;
   readonly clock: Clock;
+  /** Fencing number of this coordinator; null while it is not known yet. */
+  epoch(): number | null;
   change(kind: 'up' | 'lost' | 'missing' | 'heartbeat'): void;
 }
 
@@ -68,6 +72,7 @@ export class NodeProber {
     why: '',
     problem: null,
     clock: new ClockEstimate(),
+    clockCorrectionMs: null,
   };
   readonly #options: NodeProberOptions;
   readonly #notes = new Map<number, { readonly atMs: number; readonly observed: ObservedSession }>();
@@ -160,13 +165,22 @@ export class NodeProber {
     const sentMs = clock.monotonicMs();
     const sentAt = clock.now();
     try {
-      const heartbeat = await client.heartbeat({ timeoutMs: bounds.heartbeatTimeoutMs });
+      const heartbeat = await client.heartbeat({ timeoutMs: bounds.heartbeatTimeoutMs, query: this.#told() });
       checkIdentity(file, heartbeat);
       this.status.clock.add({ sentAt, receivedAt: clock.now(), nodeAt: heartbeat.timestamp });
       return { ok: true, heartbeat, sentMs };
     } catch (thrown) {
       return { ok: false, error: toOrchestratorError(thrown), tookMs: clock.monotonicMs() - sentMs };
     }
+  }
+
+  /** The node's own clock as it looks from here; a coordinator that has no epoch yet may not set clocks. */
+  #told(): HeartbeatQuery {
+    const epoch = this.#options.epoch();
+    const { offset } = this.status.clock;
+    if (epoch === null || offset === null) return {};
+    const rounded = (ms: number) => Math.round(ms * 1000) / 1000;
+    return { epoch, clock_offset_ms: rounded(offset.offsetMs), clock_error_ms: rounded(offset.errorMs) };
   }
 
   #isOwnStall(tookMs: number, error: OrchestratorError): boolean {
@@ -186,6 +200,7 @@ export class NodeProber {
     status.lastSeen = this.#options.clock.now();
     status.facts = heartbeat.facts;
     status.epoch = heartbeat.epoch;
+    status.clockCorrectionMs = heartbeat.clock_correction_ms;
     status.sessions = new Map(heartbeat.sessions.map((session) => [session.session_id, session]));
     for (const [sessionId, { atMs, observed }] of this.#notes) {
       if (atMs < sentMs) this.#notes.delete(sessionId);
@@ -209,6 +224,7 @@ export class NodeProber {
       status.sessions = new Map();
       this.#notes.clear();
       status.clock.reset();
+      status.clockCorrectionMs = null;
       change('lost');
     } else if (
       status.state === 'unknown' &&

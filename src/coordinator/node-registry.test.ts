@@ -1,24 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ClockEstimate } from './clock-estimate.js';
 import { startTestCluster, type TestCluster, until } from './cluster.testing.js';
-
-describe('ClockEstimate', () => {
-  it('takes the shortest round trip of the window and forgets after a reset', () => {
-    const estimate = new ClockEstimate();
-    expect([estimate.rttMs, estimate.offsetMs]).toEqual([null, null]);
-    // The node's clock is 5 s ahead; the slow answer was held up on its way back.
-    estimate.add({ sentAt: 100, receivedAt: 100.5, nodeAt: 105.01 });
-    estimate.add({ sentAt: 101, receivedAt: 101.02, nodeAt: 106.01 });
-    estimate.add({ sentAt: 102, receivedAt: 102.3, nodeAt: 107.01 });
-    expect(estimate.rttMs).toBeCloseTo(20);
-    expect(estimate.offsetMs).toBeCloseTo(5000);
-    for (let at = 200; at < 240; at++) estimate.add({ sentAt: at, receivedAt: at + 0.04, nodeAt: at + 0.02 });
-    expect(estimate.rttMs).toBeCloseTo(40);
-    expect(estimate.offsetMs).toBeCloseTo(0);
-    estimate.reset();
-    expect(estimate.rttMs).toBeNull();
-  });
-});
 
 describe('NodeRegistry', () => {
   let cluster: TestCluster;
@@ -32,7 +13,21 @@ describe('NodeRegistry', () => {
     const edge = (await nodes())[1]!;
     expect(edge.clock_offset_ms).toBeGreaterThan(29_000);
     expect(edge.rtt_measured_ms).toBeGreaterThan(0);
+    expect(edge.clock_error_ms).toBeGreaterThan(edge.rtt_measured_ms! / 2);
     expect((await nodes())[0]!.clock_offset_ms).toBeLessThan(1_000);
+  });
+
+  it('tells each node what its clock is off by, in the name of its epoch, and shows what the node made of it', async () => {
+    cluster = await startTestCluster({
+      nodes: [
+        { node_id: 0, node_name: 'camera', node_type: 'client' },
+        { node_id: 1, node_name: 'edge-1', labels: ['compute'], clockOffsetS: 30 },
+      ],
+    });
+    const told = await until('the node is told', async () => cluster.edge1.told.at(-1) ?? false);
+    expect(told.epoch).toBe(cluster.coordinator.epoch);
+    expect(Math.abs(told.clock_offset_ms! - 30_000)).toBeLessThanOrEqual(told.clock_error_ms!);
+    await until('it is shown', async () => ((await nodes())[1]!.clock_correction_ms ?? 0) > 29_000);
   });
 
   it('asks the others while one does not answer', async () => {

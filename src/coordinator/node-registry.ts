@@ -47,6 +47,7 @@ export class NodeRegistry {
   readonly #entries = new Map<number, Entry>();
   readonly #options: NodeRegistryOptions;
   readonly #listeners = new Set<(nodeId: number, change: NodeChange) => void>();
+  #epoch: number | null = null;
   #version = 0;
   #heartbeats = 0;
 
@@ -61,7 +62,7 @@ export class NodeRegistry {
     // A node that takes longer than this to take an order is as good as lost, and an order may be repeated.
     const client = createNodeClient({ url, token, timeoutMs: bounds.heartbeatTimeoutMs });
     const change = (kind: NodeChange) => this.#changed(file.node_id, kind);
-    const prober = new NodeProber({ file, client, bounds, clock, change });
+    const prober = new NodeProber({ file, client, bounds, clock, epoch: () => this.#epoch, change });
     return { file, url, client, prober, status: prober.status, savedAt: 0 };
   }
 
@@ -71,6 +72,11 @@ export class NodeRegistry {
       this.#entries.get(seen.node_id)?.prober.remember(seen.last_seen, seen.facts);
     }
     await Promise.all([...this.#entries.values()].map((entry) => entry.prober.start()));
+  }
+
+  /** From now on nodes are told what their clocks are off by, in the name of this epoch. */
+  lead(epoch: number): void {
+    this.#epoch = epoch;
   }
 
   /** Grows when a node comes or goes: what could not be placed may be tried again. */
@@ -138,7 +144,9 @@ export class NodeRegistry {
       last_seen: status.lastSeen,
       facts: status.facts,
       rtt_measured_ms: status.clock.rttMs,
-      clock_offset_ms: status.clock.offsetMs,
+      clock_offset_ms: status.clock.offset?.offsetMs ?? null,
+      clock_error_ms: status.clock.offset?.errorMs ?? null,
+      clock_correction_ms: status.clockCorrectionMs,
       sessions: status.state === 'up' ? [...status.sessions.keys()].sort((a, b) => a - b) : [],
       ...(status.problem === null ? {} : { problem: status.problem }),
     };

@@ -37,6 +37,7 @@ function registered(node_id: number, memFreeMb: number, loaded: number[] = []): 
     client: {} as RegisteredNode['client'],
     status: {
       ...{ state: 'up', missing: false, lastSeen: 1, facts, epoch: 0, why: '', problem: null, clock },
+      clockCorrectionMs: 0,
       sessions: new Map(loaded.length === 0 ? [] : [[5, session]]),
     },
   };

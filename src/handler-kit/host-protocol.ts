@@ -8,6 +8,7 @@ import type { Problem } from '../contracts/errors.js';
 import type { HandlerState, HandlerStats, LinkStats } from '../contracts/node.js';
 import type { Delivery } from '../contracts/packet.js';
 import type { LinkInfo, PacketInfo, ProfileSample } from '../contracts/report.js';
+import type { ClockCorrection } from '../std/corrected-clock.js';
 
 /** Where the receiving end of a link dials its source. */
 export type LinkAddress =
@@ -60,6 +61,8 @@ export type ToHost =
   /** Close handlers and exit 0. */
   | { readonly type: 'stop' }
   | { readonly type: 'ping'; readonly id: number }
+  /** First of all, and when it changes: what this process subtracts from the machine's clock. */
+  | { readonly type: 'clock'; readonly correction: ClockCorrection }
   /** Comes with a socket: an accepted `GET` with `Upgrade: orchestrator-link/1` for an output of a handler here. */
   | { readonly type: 'link'; readonly url: string; readonly headers: Record<string, string>; readonly head: string };
 

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { systemClock } from '../std/clock.js';
+import { CorrectedClock } from '../std/corrected-clock.js';
 import type { Logger } from '../std/logger.js';
 import type { HandlerManifest } from './define.js';
 import { HandlerHost } from './handler-host.js';
@@ -15,8 +16,12 @@ const LAST_MESSAGES_MS = 1000;
 export function runHandlerHost(manifests: readonly HandlerManifest[]): void {
   const logger = stderrLogger();
   const channel = agentChannel();
-  const host = new HandlerHost({ manifests, clock: systemClock(), logger, ...channel });
-  process.on('message', (message, socket) => host.receive(message as ToHost, socket as Socket | undefined));
+  const clock = new CorrectedClock(systemClock());
+  const host = new HandlerHost({ manifests, clock, logger, ...channel });
+  process.on('message', (message: ToHost, socket) => {
+    if (message.type === 'clock') clock.correct(message.correction);
+    else host.receive(message, socket as Socket | undefined);
+  });
   process.on('disconnect', () => {
     void host.removeSocket().finally(() => process.exit(0));
   });

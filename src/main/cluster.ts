@@ -33,6 +33,8 @@ export interface ClusterNode {
   readonly labels?: readonly string[];
   /** Emulated, (0, 1]; 1 when absent. */
   readonly speed?: number;
+  /** Emulated error of its clock, ms; 0 when absent. */
+  readonly clockSkewMs?: number;
   readonly cpuCores?: number;
   readonly memMb?: number;
   readonly threads?: number;
@@ -201,6 +203,7 @@ function nodeSections(
       node_name: node.node_name,
       labels: listText(node.labels ?? []),
       speed: node.speed ?? 1,
+      clock_skew_ms: node.clockSkewMs ?? 0,
       ...(node.cpuCores === undefined ? {} : { cpu_cores: node.cpuCores }),
       ...(node.memMb === undefined ? {} : { mem_mb: node.memMb }),
       ...(node.threads === undefined ? {} : { threads: node.threads }),

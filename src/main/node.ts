@@ -28,6 +28,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       cpuCores: config.cpuCores,
       memMb: config.memMb,
       speed: config.speed,
+      clockSkewMs: config.clockSkewMs,
       threads: config.threads,
       collector:
         reporter === null

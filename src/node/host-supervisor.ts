@@ -23,6 +23,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OrchestratorError, type Problem } from '../contracts/errors.js';
 import type { FromHost, HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
 import { Backoff } from '../std/backoff.js';
+import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import { type HostExit, HostProcess } from './host-process.js';
@@ -41,6 +42,7 @@ export interface HostSupervisorOptions {
   readonly memMbMax: number;
   readonly bounds: HostBounds;
   readonly logger: Logger;
+  clockCorrection(): ClockCorrection;
   onReport(report: HostReport): void;
 }
 
@@ -147,6 +149,11 @@ export class HostSupervisor {
     this.#setState('stopped');
   }
 
+  /** The correction of the node's clock is another one now. */
+  correctClock(): void {
+    this.#process?.send({ type: 'clock', correction: this.#options.clockCorrection() });
+  }
+
   /** False when no process is there to take the link now. */
   takeLink(link: { url: string; headers: Record<string, string>; head: string }, socket: Socket): boolean {
     if (this.#process === null || !this.isServing) return false;
@@ -198,6 +205,7 @@ export class HostSupervisor {
     if (this.#stopping.signal.aborted) return { problem: this.#exited('was stopped'), wasReady: false };
     const process = new HostProcess({ entry, environment, logger, onMessage: (message) => this.#receive(message) });
     this.#process = process;
+    this.correctClock();
     if (this.#config !== null) process.send({ type: 'configure', config: this.#resumed(this.#config) });
     let watch: NodeJS.Timeout | undefined;
     let wasReady = false;

@@ -203,3 +203,26 @@ test('open pages do not keep the agent from closing', async () => {
   expect(performance.now() - startMs).toBeLessThan(3_000);
   expect(isAlive(pid!)).toBe(false);
 });
+
+test("what a coordinator says of the clock reaches every host, also one that starts later; the heartbeat keeps the machine's", async () => {
+  const agent = await running({ clockSkewMs: 60_000 });
+  const corrections = async (session_id: number, handler_id: number) => {
+    const page = `${agent.url}/v1/sessions/${session_id}/handlers/${handler_id}/pages/told`;
+    const told = (await (await fetch(page)).json()) as { type: string; correction?: unknown }[];
+    return { first: told[0]!.type, corrections: told.flatMap((one) => one.correction ?? []) };
+  };
+  expect(await corrections(5, 3)).toEqual({ first: 'clock', corrections: [{ atMs: -60_000, toMs: -60_000 }] });
+  const query = { epoch: 1, clock_offset_ms: 60_000, clock_error_ms: 3 };
+  const heartbeat = await agent.client.heartbeat({ query });
+  expect(heartbeat.clock_correction_ms).toBe(60_000);
+  expect(heartbeat.timestamp * 1000 - Date.now()).toBeGreaterThan(30_000);
+  const at = (ms: number) => ({ atMs: ms, toMs: ms });
+  await until(async () => (await corrections(5, 3)).corrections.length === 2, 'the host is told');
+  expect((await corrections(5, 3)).corrections).toEqual([at(-60_000), at(0)]);
+  await agent.client.putSession(share({ session_id: 6 }));
+  await untilState(agent, 6, 'running');
+  expect(await corrections(6, 3)).toEqual({ first: 'clock', corrections: [at(0)] });
+  // A coordinator that was replaced is not heard; a question without any of it changes nothing.
+  await agent.client.heartbeat({ query: { ...query, epoch: 0, clock_offset_ms: 0 } });
+  expect((await agent.client.heartbeat()).clock_correction_ms).toBe(60_000);
+});

@@ -8,14 +8,14 @@ import Type from 'typebox';
 import { NodeSessionSchema } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';
-import { HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
+import { HeartbeatQuerySchema, HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
 import { createHttpServer, type HttpServer } from '../http-server/http-server.js';
-import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { FactsSource } from './facts.js';
 import { proxyToHost } from './host-proxy.js';
 import { linkUpgrades } from './link-upgrade.js';
+import type { NodeClock } from './node-clock.js';
 import { type ReferenceActionsOptions, referenceAction } from './reference-actions.js';
 import type { SessionManager } from './session-manager.js';
 
@@ -23,7 +23,7 @@ export interface ListenerOptions extends ReferenceActionsOptions {
   readonly facts: FactsSource;
   readonly sessions: SessionManager;
   readonly token: string | null;
-  readonly clock: Clock;
+  readonly clock: NodeClock;
   readonly logger: Logger;
 }
 
@@ -48,15 +48,20 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
     {
       schema: {
         summary: 'Heartbeat: facts of the machine and the sessions of the coordinator',
+        querystring: HeartbeatQuerySchema,
         response: { 200: HeartbeatSchema },
       },
     },
-    async () => ({
-      facts: await facts.read(sessions.nodeId),
-      timestamp: clock.now(),
-      epoch: sessions.epoch,
-      sessions: sessions.observe('coordinator'),
-    }),
+    async (request) => {
+      if (clock.learn(request.query, sessions.epoch)) sessions.clockCorrected();
+      return {
+        facts: await facts.read(sessions.nodeId),
+        timestamp: clock.machine.now(),
+        clock_correction_ms: clock.corrected.correction.atMs,
+        epoch: sessions.epoch,
+        sessions: sessions.observe('coordinator'),
+      };
+    },
   );
 
   app.get(

@@ -8,10 +8,12 @@ import { join, resolve } from 'node:path';
 import { createCollectorClient } from '../client/collector-client.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { type ListenAddress, listen } from '../http-server/http-server.js';
+import type { Clock } from '../std/clock.js';
 import { findFacts } from './facts.js';
 import { GpuSampler } from './gpu.js';
 import type { HostReport } from './host-supervisor.js';
 import { createListener } from './listener.js';
+import { NodeClock } from './node-clock.js';
 import { DEFAULT_HOST_BOUNDS, HOST_MEM_MB_MAX, type NodeAgentOptions } from './options.js';
 import { Reporter } from './reporter.js';
 import { SessionManager } from './session-manager.js';
@@ -39,9 +41,10 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   const socketDir = await makeSocketDir();
   let sockets = 0;
   let reporter: Reporter | null = null;
+  const clock = new NodeClock({ clock: options.clock, skewMs: options.clockSkewMs ?? 0 });
   const sessions = new SessionManager({
     nodeId: options.nodeId,
-    clock: options.clock,
+    clock: clock.corrected,
     logger: options.logger,
     context: {
       types: options.types,
@@ -49,6 +52,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       hostEnvironment: options.hostEnvironment ?? {},
       hostMemMbMax: options.hostMemMbMax ?? HOST_MEM_MB_MAX,
       bounds: { ...DEFAULT_HOST_BOUNDS, ...options.bounds },
+      clockCorrection: () => clock.hostCorrection,
       threads: options.threads,
       speed: options.speed ?? 1,
       cacheDir: resolve(options.cacheDir),
@@ -64,7 +68,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
         reporter?.add({ packet_info, profile, link_info }, lost_rows),
     },
   });
-  const { types, token, clock, logger } = options;
+  const { types, token, logger } = options;
   const app = await createListener({ facts, sessions, types, outputsDir, token, clock, logger });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;
@@ -77,7 +81,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     await rm(socketDir, { recursive: true, force: true });
   };
   try {
-    reporter = newReporter(options, gpu, sessions);
+    reporter = newReporter(options, clock.corrected, gpu, sessions);
     const address = await listen(app, options);
     return {
       address,
@@ -109,8 +113,13 @@ function newGpuSampler({ collector, logger }: NodeAgentOptions): GpuSampler {
   return new GpuSampler({ periodS: collector?.collectPeriodS ?? 1, logger });
 }
 
-function newReporter(options: NodeAgentOptions, gpu: GpuSampler | null, sessions: SessionManager): Reporter | null {
-  const { collector, token, clock, logger } = options;
+function newReporter(
+  options: NodeAgentOptions,
+  clock: Clock,
+  gpu: GpuSampler | null,
+  sessions: SessionManager,
+): Reporter | null {
+  const { collector, token, logger } = options;
   if (collector === null) return null;
   return new Reporter({
     collector: createCollectorClient({ url: collector.url, token }),

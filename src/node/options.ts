@@ -43,6 +43,8 @@ export interface NodeAgentOptions {
   readonly memMb?: number | null;
   /** Emulated speed of one core, (0, 1]; 1 = as it is. */
   readonly speed?: number;
+  /** Emulated error of the machine's clock, ms; 0 = as it is. */
+  readonly clockSkewMs?: number;
   /** Threads of one inference. */
   readonly threads: number;
   /** Resident memory of one handler host, MiB; above it the host is killed and started again. */

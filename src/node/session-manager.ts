@@ -69,6 +69,11 @@ export class SessionManager {
     return [...this.#entries.values()].flatMap((entry) => [...entry.session.hosts]);
   }
 
+  /** Tells every host what to correct its clock by from now on. */
+  clockCorrected(): void {
+    for (const { supervisor } of this.hosts()) supervisor.correctClock();
+  }
+
   find(session_id: number, owner: SessionOwner): Session | undefined {
     const entry = this.#entries.get(session_id);
     return entry?.owner === owner ? entry.session : undefined;

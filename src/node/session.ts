@@ -23,6 +23,7 @@ import { type OrchestratorError, toOrchestratorError } from '../contracts/errors
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { HandlerState, ObservedHandler, ObservedSession } from '../contracts/node.js';
 import type { HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
+import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
@@ -44,6 +45,8 @@ export interface SessionContext {
   readonly allow: readonly string[];
   readonly token: string | null;
   readonly logger: Logger;
+  /** What a handler host subtracts from the machine's clock. */
+  clockCorrection(): ClockCorrection;
   /** A path that no other host of this agent has. */
   newSocketPath(): string;
   onReport(report: HostReport): void;
@@ -263,7 +266,7 @@ export class Session {
   }
 
   #newHost(group: HostGroup): Host {
-    const { hostEntry, hostEnvironment, hostMemMbMax, bounds, logger, onReport } = this.#context;
+    const { hostEntry, hostEnvironment, hostMemMbMax, bounds, logger, clockCorrection, onReport } = this.#context;
     const supervisor = new HostSupervisor({
       name: `session ${this.session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
       entry: hostEntry,
@@ -271,6 +274,7 @@ export class Session {
       memMbMax: hostMemMbMax,
       bounds,
       logger,
+      clockCorrection,
       onReport,
     });
     return { ...group, session_id: this.session_id, socketPath: this.#context.newSocketPath(), supervisor };

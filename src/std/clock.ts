@@ -16,8 +16,11 @@ export interface ClockSources {
 
 const MACHINE: ClockSources = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
 
-/** Coarse and fine time may disagree by this much before the fine one is anchored anew: twice the coarse one's step, ms. */
-const DRIFT_MS_MAX = 2;
+/**
+ * Coarse and fine time may disagree by this much before the fine one is anchored anew: twice the coarse one's step, ms.
+ * So far may two processes of one machine disagree about the time.
+ */
+export const CLOCK_AGREEMENT_MS = 2;
 
 /** A wall clock that is set back by more than this is believed; less is waited out, so that events keep their order, ms. */
 const BACKWARD_MS_MAX = 1000;
@@ -28,13 +31,20 @@ const BACKWARD_MS_MAX = 1000;
  */
 export function systemClock({ wallMs, monotonicMs }: ClockSources = MACHINE): Clock {
   let originMs = wallMs() - monotonicMs();
-  let lastMs = 0;
+  const ordered = inOrder();
   const nowMs = () => {
     const driftMs = wallMs() - (originMs + monotonicMs());
-    if (Math.abs(driftMs) > DRIFT_MS_MAX) originMs += driftMs;
-    const fineMs = originMs + monotonicMs();
-    if (fineMs > lastMs || lastMs - fineMs > BACKWARD_MS_MAX) lastMs = fineMs;
-    return lastMs;
+    if (Math.abs(driftMs) > CLOCK_AGREEMENT_MS) originMs += driftMs;
+    return ordered(originMs + monotonicMs());
   };
   return { now: () => nowMs() / 1000, monotonicMs };
+}
+
+/** Readings of one clock as its process shows them: a small step back is waited out, a large one believed. */
+export function inOrder(): (readingMs: number) => number {
+  let lastMs = 0;
+  return (readingMs) => {
+    if (readingMs > lastMs || lastMs - readingMs > BACKWARD_MS_MAX) lastMs = readingMs;
+    return lastMs;
+  };
 }
