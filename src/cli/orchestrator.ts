@@ -6,6 +6,7 @@ import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
+import { addModelCommands } from './commands/models.js';
 import { addSessionCommands } from './commands/sessions.js';
 import { addSqlCommand } from './commands/sql.js';
 import { reportError, usage } from './output.js';
@@ -28,6 +29,7 @@ function createProgram(): Command {
   addSessionCommands(program);
   addServiceCommands(program);
   addNodeCommands(program);
+  addModelCommands(program);
   addSqlCommand(program);
   addCheckCommand(program);
   addDaemonCommands(program);

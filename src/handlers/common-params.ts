@@ -40,3 +40,21 @@ export const EmbeddingsParam = Type.Boolean({
   default: false,
   description: 'Boxes keep their feature vector (and draw handlers hand it on to boxes.jsonl)',
 });
+
+/** A model by name. Which names there are differs between nodes, so that a wrong one is refused where it is loaded. */
+export function modelParam(defaultModel: string) {
+  return Type.String({
+    pattern: '^[a-z0-9][a-z0-9._-]*$',
+    default: defaultModel,
+    description:
+      'Name in the model catalogue (`orchestrator models list`), or of a model that was imported on the node',
+  });
+}
+
+/** Side of the square that a model sees. */
+export const SizeParam = Type.Union([Type.Integer({ minimum: 32, maximum: 4096 }), Type.Null()], {
+  default: null,
+  description:
+    "Side of the square that the model sees, px: larger finds smaller things and takes longer; null = the model's own " +
+    '(`orchestrator models show NAME` lists the sizes)',
+});

@@ -107,7 +107,11 @@ describe('detect_face', () => {
   });
 
   test('refuses what no model has', async () => {
-    await expect(create(detectFace, { model: 'haar' })).rejects.toMatchObject({ code: 'HANDLER_PARAMS_INVALID' });
+    await expect(create(detectFace, { model: 'haar' })).rejects.toMatchObject({
+      code: 'MODEL_NOT_FOUND',
+      message: expect.stringContaining('ssd_mobilenetv1, tiny_face_detector, blazeface'),
+    });
+    await expect(create(detectFace, { model: '../x.onnx' })).rejects.toMatchObject({ code: 'HANDLER_PARAMS_INVALID' });
     await expect(create(detectFace, { thresh: 2 })).rejects.toMatchObject({ code: 'HANDLER_PARAMS_INVALID' });
     await expect(create(detectFace, { size: 333 })).rejects.toThrow('no input size 333; it takes 512');
   });

@@ -4,13 +4,7 @@ import type { HandlerContext } from '../handler-kit/define.js';
 import { createFaceDetector, type FaceDetector } from '../vision/face-detector.js';
 import { buildGallery, type Gallery, matchGallery, UNKNOWN_LABEL } from '../vision/gallery.js';
 import { createLandmarker, type Landmarker } from '../vision/landmarker.js';
-import {
-  createRecognizer,
-  FACE_HEIGHT_MIN_PX,
-  type Recognizer,
-  type RecognizerModel,
-  TOO_SMALL_NOTE,
-} from '../vision/recognizer.js';
+import { createRecognizer, FACE_HEIGHT_MIN_PX, type Recognizer, TOO_SMALL_NOTE } from '../vision/recognizer.js';
 import { asAsked, engineOptions } from './models.js';
 
 export interface RecognitionParams {
@@ -35,7 +29,7 @@ export interface Recognition {
 
 export async function createRecognition(
   context: HandlerContext<RecognitionParams>,
-  model: RecognizerModel,
+  model: string,
 ): Promise<Recognition> {
   const { params } = context;
   const recognizer = await createRecognizer({ ...engineOptions(context), model });

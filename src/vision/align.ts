@@ -4,20 +4,41 @@
  */
 import type { Box, Crop } from '../contracts/packet.js';
 import { expandRect, fitSimilarity, type Point } from './geometry.js';
-import type { RecognizerModel } from './recognizer.js';
 import { CROP_MARGIN, type Pixels, warpSimilarity } from './warp.js';
 
-/** Side of the square chip and the share of the mean face that is added around it. */
-interface Chip {
+/** The pose that a recogniser was trained on: dlib's mean face, or the five points of the arcface family. */
+export type Pose = 'dlib' | 'arcface';
+
+/** A square chip. */
+export interface Chip {
+  readonly pose: Pose;
   readonly sidePx: number;
-  readonly padding: number;
 }
 
-const CHIPS: Readonly<Record<RecognizerModel, Chip>> = {
-  // dlib's get_face_chip_details(shape, 150, 0.25), the chip of dlib's face recognition examples.
-  face_recognition: { sidePx: 150, padding: 0.25 },
-  faceres: { sidePx: 224, padding: 0.25 },
-};
+export function chipFor(pose: Pose, sidePx: number): Chip {
+  return { pose, sidePx };
+}
+
+/** Share of the mean face that is added around it: dlib's get_face_chip_details(shape, size, 0.25). */
+const DLIB_PADDING = 0.25;
+
+/** Where eyes, nose tip and corners of the mouth lie in a 112 x 112 chip (arcface_src of the InsightFace project). */
+const ARCFACE_SIDE_PX = 112;
+const ARCFACE_POINTS: readonly Point[] = [
+  [38.2946, 51.6963],
+  [73.5318, 51.5014],
+  [56.0252, 71.7366],
+  [41.5493, 92.3655],
+  [70.7299, 92.2041],
+];
+/** The landmarks whose mean each of the five points is. */
+const ARCFACE_LANDMARKS: readonly (readonly number[])[] = [
+  [36, 37, 38, 39, 40, 41],
+  [42, 43, 44, 45, 46, 47],
+  [30],
+  [48],
+  [54],
+];
 
 /** Mean positions of landmarks 17..67 in the unit square (dlib image_transforms/interpolation.h). */
 const MEAN_X = [
@@ -44,23 +65,36 @@ const STEADY_POINTS = MEAN_X.map((_, index) => index + FIRST_POINT).filter(
 /**
  * The canonical chip of a box that has landmarks.
  * @param options.frame the frame of the box; without it the box's own crop (`cropWithMargin`) is used
- * @returns a square chip of the recogniser's input side, or null when there are no landmarks or no pixels
+ * @returns a square chip, or null when there are no landmarks or no pixels
  */
-export function alignFace(
-  box: Box,
-  options: { readonly model: RecognizerModel; readonly frame?: Pixels },
-): Crop | null {
-  const { model, frame } = options;
+export function alignFace(box: Box, options: { readonly chip: Chip; readonly frame?: Pixels }): Crop | null {
+  const { chip, frame } = options;
   const source = frame ?? box.crop;
   if (!source || box.landmarks?.length !== 68) return null;
-  const { sidePx, padding } = CHIPS[model];
-  const from: Point[] = STEADY_POINTS.map((point) => [
-    (sidePx * (padding + MEAN_X[point - FIRST_POINT]!)) / (2 * padding + 1),
-    (sidePx * (padding + MEAN_Y[point - FIRST_POINT]!)) / (2 * padding + 1),
-  ]);
   const toSource = frame ? (point: Point) => point : cropCoordinates(box, source);
-  const to = STEADY_POINTS.map((point) => toSource(box.landmarks![point]!));
-  return warpSimilarity(source, fitSimilarity(from, to), sidePx, sidePx);
+  const points = box.landmarks.map(toSource);
+  const [from, to] = chip.pose === 'dlib' ? dlibPoints(chip.sidePx, points) : arcfacePoints(chip.sidePx, points);
+  return warpSimilarity(source, fitSimilarity(from, to), chip.sidePx, chip.sidePx);
+}
+
+type Pairs = [chip: Point[], source: Point[]];
+
+function dlibPoints(sidePx: number, points: readonly Point[]): Pairs {
+  const place = (mean: number) => (sidePx * (DLIB_PADDING + mean)) / (2 * DLIB_PADDING + 1);
+  const chip = STEADY_POINTS.map(
+    (point): Point => [place(MEAN_X[point - FIRST_POINT]!), place(MEAN_Y[point - FIRST_POINT]!)],
+  );
+  return [chip, STEADY_POINTS.map((point) => points[point]!)];
+}
+
+function arcfacePoints(sidePx: number, points: readonly Point[]): Pairs {
+  const scale = sidePx / ARCFACE_SIDE_PX;
+  const meanOf = (indices: readonly number[], axis: 0 | 1) =>
+    indices.reduce((sum, index) => sum + points[index]![axis], 0) / indices.length;
+  return [
+    ARCFACE_POINTS.map(([x, y]): Point => [x * scale, y * scale]),
+    ARCFACE_LANDMARKS.map((indices): Point => [meanOf(indices, 0), meanOf(indices, 1)]),
+  ];
 }
 
 /** Frame pixels -> pixels of the box's crop, which shows the box grown by CROP_MARGIN. */

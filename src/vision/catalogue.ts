@@ -5,6 +5,7 @@
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { GraphConversion } from './convert-graph.js';
+import type { Fit } from './images.js';
 
 export type Task = 'detect_face' | 'landmarks' | 'recognize_face' | 'detect_object';
 
@@ -15,6 +16,8 @@ export interface ModelRow {
   readonly package: string;
   readonly file: string;
   readonly origin: string;
+  /** Of the weights in the package: the manifest and its shards together. */
+  readonly sha256: string;
   readonly licence: string;
   /** True where the licence lets anyone use the weights for anything. */
   readonly licence_any_use: boolean;
@@ -24,6 +27,8 @@ export interface ModelRow {
   readonly cpu_ms: readonly number[];
   /** What the loaded model adds to a process that has ONNX Runtime, MiB, per input size. */
   readonly mem_mb: readonly number[];
+  /** How frames meet the input: as the net was trained; letterbox when not said. */
+  readonly fit?: Fit;
   /** Length of the embedding, for recognisers. */
   readonly embedding_dim?: number;
   readonly accuracy: string;
@@ -43,6 +48,7 @@ export const MODELS = [
     name: 'ssd_mobilenetv1',
     task: 'detect_face',
     file: 'model/ssd_mobilenetv1_model-weights_manifest.json',
+    sha256: '44030ca4ed905f54fea7a800a6df242907e5ab381e560130f1fde537663e5f6c',
     origin: 'SSD MobileNet v1 trained on WIDER FACE (face-api.js)',
     input_sizes: [512],
     cpu_ms: [84],
@@ -55,11 +61,12 @@ export const MODELS = [
     name: 'tiny_face_detector',
     task: 'detect_face',
     file: 'model/tiny_face_detector_model-weights_manifest.json',
+    sha256: 'b904a79965e543aa19afb143ed0d2cc4925b66a4e9428a8a4d774205a6c51cea',
     origin: 'Tiny YOLO v2 with separable convolutions (face-api.js)',
-    input_sizes: [416, 320, 224],
-    cpu_ms: [7.4, 4.7, 2.2],
-    mem_mb: [55, 52, 42],
-    accuracy: '19 of 22 found and 1 false at 416; 15 at 320, 3 at 224',
+    input_sizes: [416, 320, 224, 512],
+    cpu_ms: [7.4, 4.7, 2.2, 12],
+    mem_mb: [55, 52, 42, 60],
+    accuracy: '19 of 22 found and 1 false at 416; 21 and 0 at 512, 15 at 320, 3 at 224',
     accuracy_source: SAMPLES,
   },
   {
@@ -67,20 +74,21 @@ export const MODELS = [
     name: 'blazeface',
     task: 'detect_face',
     file: 'models/blazeface.json',
+    sha256: 'c2b3e51d720d9aad589ce32807f8143603ad0153ccf6a6454b9f16430bdd6a36',
     origin: 'MediaPipe BlazeFace back camera',
-    input_sizes: [256],
-    cpu_ms: [5.9],
-    mem_mb: [42],
-    accuracy: '21 of 22 found, 0 false',
+    input_sizes: [256, 128, 192, 320, 384, 512, 640],
+    cpu_ms: [5.9, 1.5, 3.4, 9.5, 14, 26, 42],
+    mem_mb: [42, 37, 39, 46, 52, 64, 82],
+    accuracy: '21 of 22 found and 0 false at 256; 18 and 1 at 128, 21 at 192, 22 and 0 at 320, 384 and 512',
     accuracy_source: SAMPLES,
     graph: {
       normalisation: { mean: [127.5, 127.5, 127.5], scale: 1 / 127.5 },
-      size: [256, 256],
+      size: ['height', 'width'],
       outputs: {
-        scores_16: { node: 'Identity', dims: [1, 512, 1] },
-        scores_8: { node: 'Identity_1', dims: [1, 384, 1] },
-        boxes_16: { node: 'Identity_2', dims: [1, 512, 16] },
-        boxes_8: { node: 'Identity_3', dims: [1, 384, 16] },
+        scores_16: { node: 'Identity', dims: [1, 'anchors_16', 1] },
+        scores_8: { node: 'Identity_1', dims: [1, 'anchors_8', 1] },
+        boxes_16: { node: 'Identity_2', dims: [1, 'anchors_16', 16] },
+        boxes_8: { node: 'Identity_3', dims: [1, 'anchors_8', 16] },
       },
     },
   },
@@ -89,6 +97,7 @@ export const MODELS = [
     name: 'face_landmark_68',
     task: 'landmarks',
     file: 'model/face_landmark_68_model-weights_manifest.json',
+    sha256: '4c704c0213b9f181aa16901ff0ecb64893884a05065cb512aa4ef6b42348ca41',
     origin: 'face-api.js, about 35 000 face pictures',
     input_sizes: [112],
     cpu_ms: [1.5],
@@ -101,6 +110,7 @@ export const MODELS = [
     name: 'face_landmark_68_tiny',
     task: 'landmarks',
     file: 'model/face_landmark_68_tiny_model-weights_manifest.json',
+    sha256: '786bb7de2d9ab8e0ef3301f5a5e901c9a31c2f82d3f6e938139bf3a2aa54e685',
     origin: 'face-api.js, about 35 000 face pictures',
     input_sizes: [112],
     cpu_ms: [0.9],
@@ -113,6 +123,7 @@ export const MODELS = [
     name: 'face_recognition',
     task: 'recognize_face',
     file: 'model/face_recognition_model-weights_manifest.json',
+    sha256: 'c2cf51e45a1f96cf2ba75d6b588dc259d7f602a813ff6efbeba4884d7359fad1',
     origin: "dlib's face_recognition_resnet_model_v1 (ResNet-34), 8 bit weights by face-api.js",
     input_sizes: [150],
     cpu_ms: [7.8],
@@ -126,6 +137,7 @@ export const MODELS = [
     name: 'faceres',
     task: 'recognize_face',
     file: 'models/faceres.json',
+    sha256: '1028a60eeb7af9949dcf2123a1dd2335f72a3f97365c002c1b2bbc9c03123422',
     origin: 'HSE-FaceRes (MobileNet v1, VGGFace2)',
     input_sizes: [224],
     cpu_ms: [14.5],
@@ -143,10 +155,12 @@ export const MODELS = [
     name: 'centernet',
     task: 'detect_object',
     file: 'models/centernet.json',
+    sha256: 'd82f7efbe2194b1638ba372759077a9f6d926aadec6a693f4af0af65e99f50a1',
     origin: 'MobileNet v3 CenterNet trained on COCO, 80 classes',
-    input_sizes: [512, 640, 320],
-    cpu_ms: [58, 98, 24],
-    mem_mb: [140, 175, 101],
+    fit: 'stretch',
+    input_sizes: [512, 640, 320, 256, 416, 768],
+    cpu_ms: [58, 98, 24, 15, 40, 140],
+    mem_mb: [140, 175, 101, 95, 118, 220],
     accuracy: 'not published',
     accuracy_source: 'none',
     graph: {
@@ -167,9 +181,13 @@ export function findModel(name: string, task?: Task): ModelRow {
   const row = rows.find((candidate) => candidate.name === name);
   if (row) return row;
   const known = rows.map((candidate) => candidate.name).join(', ');
-  throw new OrchestratorError('MODEL_NOT_FOUND', `no model ${name}${task ? ` for ${task}` : ''}; there are ${known}`, {
-    model: name,
-  });
+  throw new OrchestratorError(
+    'MODEL_NOT_FOUND',
+    `no model ${name}${task ? ` for ${task}` : ''}; there are ${known}, and what \`orchestrator models import\` added`,
+    {
+      model: name,
+    },
+  );
 }
 
 /** The asked input side, or the model's default. @throws MODEL_NOT_FOUND for a side that the model does not take */

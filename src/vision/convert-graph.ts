@@ -13,6 +13,7 @@ interface TfAttribute {
   s?: string;
   b?: boolean;
   list?: { i?: string[]; s?: string[] };
+  shape?: { dim?: { size?: string }[] };
 }
 
 export interface TfNode {
@@ -29,8 +30,8 @@ export interface GraphConversion {
   readonly normalisation?: Normalisation;
   /** Input size; a name where it is chosen at run time. */
   readonly size: readonly [height: Dimension, width: Dimension];
-  /** New name -> node of the original and the shape in ONNX order. */
-  readonly outputs: Readonly<Record<string, { readonly node: string; readonly dims: readonly Dimension[] }>>;
+  /** New name -> node of the original and the shape in ONNX order, open when not given. */
+  readonly outputs: Readonly<Record<string, { readonly node: string; readonly dims?: readonly Dimension[] }>>;
 }
 
 /** A converted value. `planes`: [batch, channels, height, width] where TensorFlow has the channels last. */
@@ -219,7 +220,12 @@ function reshape(converter: Converter, node: TfNode): Value {
   const input = converter.input(node, 0);
   const { graph } = converter;
   const name = input.planes ? graph.add('Transpose', [input.name], { perm: [0, 2, 3, 1] }) : input.name;
-  return { name: graph.add('Reshape', [name, graph.int64s([...converter.weight(node, 1).data])]), planes: false };
+  return { name: graph.add('Reshape', [name, graph.int64s(openShape(converter.weight(node, 1).data))]), planes: false };
+}
+
+/** The number of rows in [1, rows, columns] follows from the size of the input, which need not be the original one. */
+function openShape(shape: Float32Array): number[] {
+  return shape.length === 3 && shape[0] === 1 ? [1, -1, shape[2]!] : [...shape];
 }
 
 /**

@@ -1,27 +1,30 @@
 /**
- * Faces in frames, by one of three nets. Each is a pair of pure steps around one inference: the frame is fitted into the
- * net's square input (libvips), and the net's numbers are decoded into boxes in frame pixels.
+ * Faces in frames, by a net of the catalogue or an imported one. Each is a pair of pure steps around one inference: the
+ * frame is fitted into the net's input (libvips), and the net's numbers are decoded into boxes in frame pixels.
  */
 import type { Box } from '../contracts/packet.js';
-import { chooseSize, findModel } from './catalogue.js';
 import { createEngine, type EngineOptions, type OutputTensor } from './engine.js';
 import { clampRect, type Rect, suppress } from './geometry.js';
-import { letterbox } from './images.js';
+import { readHead } from './heads.js';
+import { type Fitted, fitFrame } from './images.js';
+import type { ImportedModel } from './imported-models.js';
+import { inputOf, resolveModel } from './model-cache.js';
 import type { Pixels } from './warp.js';
 
 export const FACE_DETECTORS = ['ssd_mobilenetv1', 'tiny_face_detector', 'blazeface'] as const;
 export type FaceDetectorModel = (typeof FACE_DETECTORS)[number];
 
 export interface FaceDetectorOptions extends EngineOptions {
-  readonly model?: FaceDetectorModel;
+  /** Of the catalogue, or imported. */
+  readonly model?: string;
   /** Least probability of a face, 0..1; each model has its own default. */
   readonly thresh?: number;
-  /** Side of the square input, pixels; only tiny_face_detector has several. */
+  /** Side of the square input, pixels, where the model has several. */
   readonly size?: number;
 }
 
 export interface FaceDetector {
-  readonly model: FaceDetectorModel;
+  readonly model: string;
   /** Boxes labelled `face`, best first, in pixels of the frame and inside it. */
   detect(frame: Pixels): Promise<Box[]>;
   dispose(): Promise<void>;
@@ -54,28 +57,46 @@ interface Decoder {
 
 export async function createFaceDetector(options: FaceDetectorOptions = {}): Promise<FaceDetector> {
   const { model = 'ssd_mobilenetv1' } = options;
-  const size = chooseSize(findModel(model, 'detect_face'), options.size);
-  const decoder = DECODERS[model];
+  const resolved = await resolveModel(model, options.cacheDir, 'detect_face');
+  const { width, height, fit } = inputOf(resolved, options.size);
+  const { outline, iouMax, decode, ...decoder } = decoderOf(resolved.row?.name, resolved.imported);
   const thresh = options.thresh ?? decoder.thresh;
   const engine = await createEngine(model, options);
   return {
     model,
     async detect(frame) {
-      const { data, scale } = await letterbox(frame, size);
-      const outputs = await engine.run({ data, batch: 1, height: size, width: size });
-      const faces = suppress(decoder.decode(outputs, size, thresh), decoder.iouMax);
-      return faces.map((face) => toBox(face, decoder.outline, scale, frame)).filter((box) => box.w >= 1 && box.h >= 1);
+      const fitted = await fitFrame(frame, width, height, fit);
+      const outputs = await engine.run({ data: fitted.data, batch: 1, height, width });
+      const faces = suppress(decode(outputs, width, thresh), iouMax);
+      return faces.map((face) => toBox(face, outline, fitted, frame)).filter((box) => box.w >= 1 && box.h >= 1);
     },
     dispose: () => engine.dispose(),
   };
 }
 
-function toBox(face: Candidate, outline: Outline, scale: number, frame: Pixels): Box {
+/** How the outputs of a model of the catalogue, or of an imported one, become faces. */
+function decoderOf(name: string | undefined, imported: ImportedModel | null): Decoder {
+  const net = name ?? imported?.like;
+  if (imported === null || net !== undefined) {
+    const decoder = DECODERS[net as FaceDetectorModel];
+    return imported === null ? decoder : { ...decoder, thresh: imported.thresh };
+  }
+  const { head, width, height } = imported;
+  return {
+    outline: head === 'ultraface' ? ULTRAFACE_OUTLINE : WHOLE,
+    thresh: imported.thresh,
+    iouMax: 0.4,
+    decode: (outputs, _size, thresh) =>
+      readHead(head!, outputs, { width, height, thresh }).map((face) => ({ ...face, label: 'face' })),
+  };
+}
+
+function toBox(face: Candidate, outline: Outline, { scaleX, scaleY }: Fitted, frame: Pixels): Box {
   const w = face.w / outline.w;
   const h = face.h / outline.h;
   const x = face.x + (face.w - w) / 2 - outline.x * w;
   const y = face.y + (face.h - h) / 2 - outline.y * h;
-  const rect = { x: x * scale, y: y * scale, w: w * scale, h: h * scale };
+  const rect = { x: x * scaleX, y: y * scaleY, w: w * scaleX, h: h * scaleY };
   return { label: 'face', prob: face.prob, ...clampRect(rect, frame.width, frame.height) };
 }
 
@@ -125,23 +146,24 @@ function decodeTiny({ grid }: Record<string, OutputTensor>, size: number, thresh
   return faces;
 }
 
-/** Feature maps of BlazeFace: output suffix, cells per side and anchors per cell (human generateAnchors). */
+/** Feature maps of BlazeFace: output suffix, input pixels per cell and anchors per cell (human generateAnchors). */
 const BLAZE_MAPS = [
-  { suffix: '16', cells: 16, anchors: 2 },
-  { suffix: '8', cells: 8, anchors: 6 },
+  { suffix: '16', cellPx: 16, anchors: 2 },
+  { suffix: '8', cellPx: 32, anchors: 6 },
 ] as const;
 
 /** Columns of a row: x, y from the anchor's centre, width and height, then six key points; all in input pixels. */
 function decodeBlaze(outputs: Record<string, OutputTensor>, size: number, thresh: number): Candidate[] {
   const faces: Candidate[] = [];
-  for (const { suffix, cells, anchors } of BLAZE_MAPS) {
+  for (const { suffix, cellPx, anchors } of BLAZE_MAPS) {
+    const cells = size / cellPx;
     const rows = outputs[`boxes_${suffix}`]!.data;
     outputs[`scores_${suffix}`]!.data.forEach((logit, index) => {
       const prob = sigmoid(logit);
       if (prob < thresh) return;
       const place = Math.floor(index / anchors);
-      const x = rows[index * 16]! + (((place % cells) + 0.5) * size) / cells;
-      const y = rows[index * 16 + 1]! + ((Math.floor(place / cells) + 0.5) * size) / cells;
+      const x = rows[index * 16]! + ((place % cells) + 0.5) * cellPx;
+      const y = rows[index * 16 + 1]! + (Math.floor(place / cells) + 0.5) * cellPx;
       const [w, h] = [rows[index * 16 + 2]!, rows[index * 16 + 3]!];
       faces.push({ label: 'face', prob, x: x - w / 2, y: y - h / 2, w, h });
     });
@@ -149,8 +171,11 @@ function decodeBlaze(outputs: Record<string, OutputTensor>, size: number, thresh
   return faces;
 }
 
+const WHOLE: Outline = { x: 0, y: 0, w: 1, h: 1 };
+const ULTRAFACE_OUTLINE: Outline = WHOLE;
+
 const DECODERS: Readonly<Record<FaceDetectorModel, Decoder>> = {
-  ssd_mobilenetv1: { thresh: 0.5, iouMax: 0.5, decode: decodeSsd, outline: { x: 0, y: 0, w: 1, h: 1 } },
+  ssd_mobilenetv1: { thresh: 0.5, iouMax: 0.5, decode: decodeSsd, outline: WHOLE },
   tiny_face_detector: { thresh: 0.5, iouMax: 0.4, decode: decodeTiny, outline: { x: 0.01, y: 0.14, w: 1.6, h: 1 } },
   blazeface: { thresh: 0.5, iouMax: 0.3, decode: decodeBlaze, outline: { x: 0.01, y: 0.1, w: 1.12, h: 0.77 } },
 };

@@ -12,7 +12,8 @@ import type { FaceDetector } from './face-detector.js';
 import { expandRect } from './geometry.js';
 import { cropFrame, decodePicture } from './images.js';
 import type { Landmarker } from './landmarker.js';
-import { defaultCacheDir, type Progress, writeWhole } from './model-cache.js';
+import { defaultCacheDir, type Progress } from './model-cache.js';
+import { writeWhole } from './model-files.js';
 import type { Recognizer } from './recognizer.js';
 
 export interface GalleryFace {
@@ -128,7 +129,7 @@ async function embedPicture(path: string, options: GalleryOptions): Promise<Floa
   } catch (error) {
     throw invalid(`gallery picture ${path} cannot be read`, path, error);
   }
-  const recipe = `${PIPELINE_VERSION} ${detector.model} ${landmarker.model} ${recognizer.model}`;
+  const recipe = `${PIPELINE_VERSION} ${detector.model} ${landmarker.model} ${recognizer.key}`;
   const key = createHash('sha256').update(recipe).update('\0').update(bytes).digest('hex');
   const cacheDir = join(options.cacheDir ?? defaultCacheDir(), 'gallery');
   const cachePath = join(cacheDir, `${key}.f32`);
@@ -162,7 +163,7 @@ async function embedFace(path: string, bytes: Buffer, options: GalleryOptions): 
   const found = await findFace(picture, options.detector);
   if (!found) throw invalid(`no face was found in the gallery picture ${path}`, path);
   const [located] = await landmarker.locate([found.box], found.frame);
-  const chip = alignFace(located!, { model: recognizer.model, frame: found.frame })!;
+  const chip = alignFace(located!, { chip: recognizer.chip, frame: found.frame })!;
   const [embedding] = await recognizer.embed([chip]);
   return embedding!;
 }

@@ -1,6 +1,6 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { cropFrame, decodePicture, encodeJpeg, letterbox, resizeFrame } from './images.js';
+import { cropFrame, decodePicture, encodeJpeg, fitFrame, resizeFrame } from './images.js';
 
 const WIDTH = 40;
 const HEIGHT = 30;
@@ -122,11 +122,18 @@ describe('frames', () => {
   });
 
   it('fit into a square with the rest black', async () => {
-    const { data, scale } = await letterbox(await frame(), 20);
-    expect(scale).toBe(2);
+    const { data, scaleX, scaleY } = await fitFrame(await frame(), 20, 20, 'letterbox');
+    expect([scaleX, scaleY]).toEqual([2, 2]);
     expect(data).toHaveLength(20 * 20 * 3);
     expect(isRed(at({ data, width: 20 }, 2, 2))).toBe(true);
     expect(at({ data, width: 20 }, 2, 18)).toEqual([0, 0, 0]);
+  });
+
+  it('stretch over an input of other proportions', async () => {
+    const { data, scaleX, scaleY } = await fitFrame(await frame(), 10, 15, 'stretch');
+    expect([scaleX, scaleY]).toEqual([4, 2]);
+    expect(data).toHaveLength(10 * 15 * 3);
+    expect(isRed(at({ data, width: 10 }, 1, 14))).toBe(true);
   });
 
   it('are cropped', async () => {

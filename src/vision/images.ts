@@ -97,18 +97,30 @@ export async function resizeFrame(frame: Pixels, w: number, h: number): Promise<
   return frameOf(data, w, h);
 }
 
-/**
- * The frame shrunk or grown, proportions kept, into the top left corner of a black size x size square, as the
- * detectors were trained.
- * @returns data of size * size * 3 bytes; a point of it times `scale` is a point of the frame.
- */
-export async function letterbox(frame: Pixels, size: number): Promise<{ data: Buffer; scale: number }> {
-  const scale = Math.max(frame.width, frame.height) / size;
+/** How a frame meets the input of a net: proportions kept in the top left corner of black, or stretched over all of it. */
+export type Fit = 'letterbox' | 'stretch';
+
+/** Bytes for a net's input; a point of it times (scaleX, scaleY) is a point of the frame. */
+export interface Fitted {
+  readonly data: Buffer;
+  readonly width: number;
+  readonly height: number;
+  readonly scaleX: number;
+  readonly scaleY: number;
+}
+
+/** The frame at width x height pixels; boxes found in the result are brought back with its scales. */
+export async function fitFrame(frame: Pixels, width: number, height: number, fit: Fit): Promise<Fitted> {
+  if (fit === 'stretch') {
+    const { data } = await resizeFrame(frame, width, height);
+    return { data, width, height, scaleX: frame.width / width, scaleY: frame.height / height };
+  }
+  const scale = Math.max(frame.width / width, frame.height / height);
   const data = await fromPixels(frame)
-    .resize(size, size, { fit: 'contain', position: 'left top', background: '#000000', kernel: 'linear' })
+    .resize(width, height, { fit: 'contain', position: 'left top', background: '#000000', kernel: 'linear' })
     .raw()
     .toBuffer();
-  return { data, scale };
+  return { data, width, height, scaleX: scale, scaleY: scale };
 }
 
 /** The pixels of a rectangle (whole pixels) as a frame; parts outside are black. */

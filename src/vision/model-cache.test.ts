@@ -25,6 +25,7 @@ describe('catalogue', () => {
     const sources = await Promise.all(MODELS.map(({ name }) => describeModel(name)));
     expect(new Set(sources.map((source) => source.sourceSha256)).size).toBe(MODELS.length);
     for (const source of sources) expect(source.sourceBytes).toBeGreaterThan(50_000);
+    expect(sources.map((source) => source.sourceSha256)).toEqual(MODELS.map((row) => row.sha256));
   });
 
   it('refuses unknown names, tasks and sizes by naming what there is', () => {

@@ -4,20 +4,23 @@
  * a second file holds the sha256 of the result, so a corrupt cache is noticed and converted again. Files are written
  * under a name of their own and renamed: several processes may convert the same model at once and all end up well.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OrchestratorError } from '../contracts/errors.js';
-import { findModel, type ModelRow } from './catalogue.js';
+import { chooseSize, findModel, MODELS, type ModelRow, type Task } from './catalogue.js';
 import { convertGraph, type TfNode } from './convert-graph.js';
 import { convertNet, type NetName } from './convert-nets.js';
-import { type ManifestGroup, readWeights } from './tfjs-weights.js';
+import type { Fit } from './images.js';
+import { findImported, type ImportedModel, readImported } from './imported-models.js';
+import { writeWhole } from './model-files.js';
+import { type ManifestGroup, readWeights, type Weights } from './tfjs-weights.js';
 
 /** To be raised whenever the converters write something else from the same weights. */
-const CONVERTER_VERSION = 1;
+const CONVERTER_VERSION = 2;
 
 export type Progress = (message: string) => void;
 
@@ -46,14 +49,41 @@ export async function describeModel(name: string): Promise<ModelFile> {
   return { sourcePath: path, sourceSha256: sha256, sourceBytes: bytes };
 }
 
+/** A model of the catalogue or one that was imported; exactly one of the two. */
+export type AnyModel =
+  | { readonly row: ModelRow; readonly imported: null }
+  | { readonly row: null; readonly imported: ImportedModel };
+
+/** @throws MODEL_NOT_FOUND naming the models there are, of the task when one is given */
+export async function resolveModel(name: string, cacheDir = defaultCacheDir(), task?: Task): Promise<AnyModel> {
+  if (!MODELS.some((row) => row.name === name)) {
+    const imported = await findImported(name, cacheDir);
+    if (imported !== null && (task === undefined || imported.task === task)) return { row: null, imported };
+  }
+  return { row: findModel(name, task), imported: null };
+}
+
+/** The input that a detector's frames are fitted into. @throws MODEL_NOT_FOUND for a side that the model does not take */
+export function inputOf({ row, imported }: AnyModel, size?: number): { width: number; height: number; fit: Fit } {
+  if (row !== null) {
+    const side = chooseSize(row, size);
+    return { width: side, height: side, fit: row.fit ?? 'letterbox' };
+  }
+  const { name, width, height, fit } = imported;
+  if (size === undefined || (size === width && size === height)) return { width, height, fit };
+  const message = `model ${name} has no input size ${size}; it was imported for ${width} x ${height}`;
+  throw new OrchestratorError('MODEL_NOT_FOUND', message, { model: name, size });
+}
+
 /**
  * The model as ONNX bytes, from the cache or freshly converted.
  * A cache that cannot be written is reported through onProgress and otherwise ignored: the model still loads.
  * @throws MODEL_NOT_FOUND (package not installed), MODEL_INVALID (weights that do not fit the converter)
  */
 export async function loadModel(name: string, options: ModelCacheOptions = {}): Promise<Uint8Array> {
-  const row = findModel(name);
   const { cacheDir = defaultCacheDir(), onProgress = () => {} } = options;
+  const { row, imported } = await resolveModel(name, cacheDir);
+  if (imported !== null) return readImported(imported, cacheDir);
   const source = await readSource(row);
   const path = join(cacheDir, `${row.name}-v${CONVERTER_VERSION}-${source.sha256.slice(0, 32)}.onnx`);
   const cached = await readVerified(path);
@@ -61,7 +91,7 @@ export async function loadModel(name: string, options: ModelCacheOptions = {}): 
   if (existsSync(path)) onProgress(`${path} is corrupt and is converted again`);
   onProgress(`converting ${row.name} to ONNX (once)`);
   const startedMs = performance.now();
-  const bytes = await convert(row, source);
+  const bytes = convert(row, source);
   onProgress(`converted ${row.name} in ${Math.round(performance.now() - startedMs)} ms`);
   try {
     await store(path, bytes);
@@ -75,23 +105,17 @@ interface Source {
   readonly path: string;
   readonly sha256: string;
   readonly bytes: number;
-  readonly model: { weightsManifest: ManifestGroup[]; modelTopology?: { node: TfNode[] } };
+  weights(): Weights;
+  readonly nodes: readonly TfNode[] | undefined;
 }
 
 async function readSource(row: ModelRow): Promise<Source> {
   const path = join(packageDir(row), row.file);
   try {
     const json = await readFile(path);
-    const parsed = JSON.parse(json.toString()) as ManifestGroup[] | Source['model'];
+    const parsed = JSON.parse(json.toString()) as ManifestGroup[] | GraphModel;
     const model = Array.isArray(parsed) ? { weightsManifest: parsed } : parsed;
-    const hash = createHash('sha256').update(json);
-    let bytes = json.length;
-    for (const shard of model.weightsManifest.flatMap((group) => group.paths)) {
-      const data = await readFile(join(dirname(path), shard));
-      hash.update(data);
-      bytes += data.length;
-    }
-    return { path, sha256: hash.digest('hex'), bytes, model };
+    return { path, ...(await readWeights(path, model.weightsManifest, json)), nodes: model.modelTopology?.node };
   } catch (error) {
     throw new OrchestratorError(
       'MODEL_INVALID',
@@ -100,6 +124,11 @@ async function readSource(row: ModelRow): Promise<Source> {
       { cause: error },
     );
   }
+}
+
+interface GraphModel {
+  readonly weightsManifest: ManifestGroup[];
+  readonly modelTopology?: { readonly node: TfNode[] };
 }
 
 /** Looked up along node_modules, because a package may not export its weights. */
@@ -111,10 +140,10 @@ function packageDir(row: ModelRow): string {
   throw new OrchestratorError('MODEL_NOT_FOUND', message, { model: row.name, package: row.package });
 }
 
-async function convert(row: ModelRow, source: Source): Promise<Uint8Array> {
-  const weights = await readWeights(source.path, source.model.weightsManifest);
+function convert(row: ModelRow, source: Source): Uint8Array {
+  const { nodes } = source;
+  const weights = source.weights();
   if (!row.graph) return convertNet(row.name as NetName, weights);
-  const nodes = source.model.modelTopology?.node;
   if (!nodes) throw new OrchestratorError('MODEL_INVALID', `${source.path} has no modelTopology`);
   return convertGraph({ name: row.name, nodes, weights, ...row.graph });
 }
@@ -135,16 +164,4 @@ async function store(path: string, bytes: Uint8Array): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeWhole(path, bytes);
   await writeWhole(`${path}.sha256`, `${sha256Of(bytes)}\n`);
-}
-
-/** Readers see the old file or the new one, never half of it. */
-export async function writeWhole(path: string, data: Uint8Array | string): Promise<void> {
-  const temporary = `${path}.${process.pid}.${randomUUID()}.tmp`;
-  try {
-    await writeFile(temporary, data);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
 }

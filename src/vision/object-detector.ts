@@ -1,23 +1,23 @@
 /**
- * Objects of the 80 COCO classes in frames (CenterNet). The net says for each cell of a grid (4 input pixels wide) how
- * likely the centre of an object of each class lies there, and how far its four sides are; a cell counts where no
- * neighbour is likelier. The same weights serve every input size: smaller is faster and misses small objects.
+ * Objects in frames, by CenterNet (80 COCO classes) or an imported model of the YOLO family and others (heads.ts).
+ * CenterNet says for each cell of a grid (4 input pixels wide) how likely the centre of an object of each class lies
+ * there, and how far its four sides are; a cell counts where no neighbour is likelier. The same weights serve every input
+ * size: smaller is faster and misses small objects.
  */
 import { readFile } from 'node:fs/promises';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { Box } from '../contracts/packet.js';
-import { chooseSize, findModel } from './catalogue.js';
-import { createEngine, type EngineOptions, type OutputTensor } from './engine.js';
+import { createEngine, type EngineOptions } from './engine.js';
 import { clampRect, suppress } from './geometry.js';
-import { resizeFrame } from './images.js';
+import { type Detection, type Outputs, readHead } from './heads.js';
+import { type Fitted, fitFrame } from './images.js';
+import { inputOf, resolveModel } from './model-cache.js';
 import type { Pixels } from './warp.js';
 
-export const OBJECT_DETECTORS = ['centernet'] as const;
-export type ObjectDetectorModel = (typeof OBJECT_DETECTORS)[number];
-
 export interface ObjectDetectorOptions extends EngineOptions {
-  readonly model?: ObjectDetectorModel;
-  /** Side of the square input: 320, 512 (default) or 640 pixels. */
+  /** Of the catalogue, or imported. */
+  readonly model?: string;
+  /** Side of the square input, pixels; the model's own when not given. */
   readonly size?: number;
   /** Labels to report; `all` for every one. */
   readonly targets?: readonly string[];
@@ -25,40 +25,51 @@ export interface ObjectDetectorOptions extends EngineOptions {
   readonly thresh?: number;
   /** Overlap (IoU) above which the weaker of two boxes of one label is dropped. */
   readonly nms?: number;
-  /** Path of a file with one label per line; COCO's names when not given. */
+  /** Path of a file with one label per line; the model's own names, or COCO's, when not given. */
   readonly labels?: string;
 }
 
 export interface ObjectDetector {
-  readonly model: ObjectDetectorModel;
+  readonly model: string;
   readonly labels: readonly string[];
   /** Boxes in pixels of the frame and inside it, best first. */
   detect(frame: Pixels): Promise<Box[]>;
   dispose(): Promise<void>;
 }
 
-const CLASSES = 80;
 /** Input pixels per grid cell. */
 const CELL_PX = 4;
-/** Peaks taken per frame, as in the original net. */
-const PEAKS_MAX = 100;
+/** Boxes taken per frame, as in the original net; bounds what a noisy model costs. */
+const BOXES_MAX = 100;
 
 export const COCO_LABELS = new URL('../../resources/labels/coco.names', import.meta.url);
 
 export async function createObjectDetector(options: ObjectDetectorOptions = {}): Promise<ObjectDetector> {
   const { model = 'centernet', targets = ['all'], thresh = 0.5, nms = 0.45 } = options;
-  const size = chooseSize(findModel(model, 'detect_object'), options.size);
-  const labels = await readLabels(options.labels ?? COCO_LABELS);
+  const resolved = await resolveModel(model, options.cacheDir, 'detect_object');
+  const { imported } = resolved;
+  const { width, height, fit } = inputOf(resolved, options.size);
+  const labels =
+    options.labels === undefined
+      ? (imported?.labels ?? (await readLabels(COCO_LABELS)))
+      : await readLabels(options.labels);
   const wanted = wantedClasses(labels, targets);
   const engine = await createEngine(model, options);
+  const detections = (outputs: Outputs): Detection[] => {
+    if (imported === null) return readCentres(outputs, wanted, thresh);
+    const chosen = new Set(wanted);
+    return readHead(imported.head!, outputs, { width, height, thresh }).filter(({ label }) => chosen.has(label));
+  };
   return {
     model,
     labels,
     async detect(frame) {
-      const { data } = await resizeFrame(frame, size, size);
-      const { heat, sides } = await engine.run({ data, batch: 1, height: size, width: size });
-      const peaks = findPeaks(heat!, wanted, thresh);
-      const boxes = peaks.map((peak) => toBox(peak, sides!, labels, frame, size));
+      const fitted = await fitFrame(frame, width, height, fit);
+      const outputs = await engine.run({ data: fitted.data, batch: 1, height, width });
+      const likeliest = detections(outputs)
+        .sort((one, other) => other.prob - one.prob)
+        .slice(0, BOXES_MAX);
+      const boxes = likeliest.map((detection) => toBox(detection, labels, fitted, frame));
       return suppress(
         boxes.filter((box) => box.w >= 1 && box.h >= 1),
         nms,
@@ -68,8 +79,8 @@ export async function createObjectDetector(options: ObjectDetectorOptions = {}):
   };
 }
 
-/** @throws MODEL_INVALID when the file cannot be read or does not have a line per class */
-async function readLabels(path: string | URL): Promise<string[]> {
+/** Names of the classes, one a line. @throws MODEL_INVALID when the file cannot be read or is empty */
+export async function readLabels(path: string | URL): Promise<string[]> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -80,8 +91,8 @@ async function readLabels(path: string | URL): Promise<string[]> {
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');
-  if (labels.length === CLASSES) return labels;
-  throw new OrchestratorError('MODEL_INVALID', `label file ${path} has ${labels.length} labels, the model ${CLASSES}`);
+  if (labels.length > 0) return labels;
+  throw new OrchestratorError('MODEL_INVALID', `label file ${path} holds no labels`);
 }
 
 /** Indices of the wanted labels. @throws HANDLER_PARAMS_INVALID for a target that is no label */
@@ -97,17 +108,11 @@ function wantedClasses(labels: readonly string[], targets: readonly string[]): r
   });
 }
 
-interface Peak {
-  readonly label: number;
-  readonly prob: number;
-  readonly row: number;
-  readonly column: number;
-}
-
-/** Cells over the threshold that no neighbour of their class exceeds (a 3 x 3 maximum), the likeliest PEAKS_MAX. */
-export function findPeaks({ data, dims }: OutputTensor, classes: readonly number[], thresh: number): Peak[] {
+/** Cells over the threshold that no neighbour of their class exceeds (a 3 x 3 maximum), as boxes in input pixels. */
+export function readCentres({ heat, sides }: Outputs, classes: readonly number[], thresh: number): Detection[] {
+  const { data, dims } = heat!;
   const [rows, columns] = [dims[2]!, dims[3]!];
-  const peaks: Peak[] = [];
+  const found: Detection[] = [];
   for (const label of classes) {
     const start = label * rows * columns;
     const end = start + rows * columns;
@@ -116,10 +121,13 @@ export function findPeaks({ data, dims }: OutputTensor, classes: readonly number
       if (prob < thresh) continue;
       const row = Math.floor((at - start) / columns);
       const column = (at - start) % columns;
-      if (isPeak(data, start, row, column, rows, columns)) peaks.push({ label, prob, row, column });
+      if (!isPeak(data, start, row, column, rows, columns)) continue;
+      const side = (index: number) => sides!.data[(index * rows + row) * columns + column]!;
+      const [x, y] = [column * CELL_PX - side(0), row * CELL_PX - side(1)];
+      found.push({ label, prob, x, y, w: side(0) + side(2), h: side(1) + side(3) });
     }
   }
-  return peaks.sort((one, other) => other.prob - one.prob).slice(0, PEAKS_MAX);
+  return found;
 }
 
 function isPeak(
@@ -139,15 +147,8 @@ function isPeak(
   return true;
 }
 
-function toBox(peak: Peak, sides: OutputTensor, labels: readonly string[], frame: Pixels, size: number): Box {
-  const [rows, columns] = [sides.dims[2]!, sides.dims[3]!];
-  const side = (index: number) => sides.data[(index * rows + peak.row) * columns + peak.column]!;
-  const scaleX = frame.width / size;
-  const scaleY = frame.height / size;
-  const left = (peak.column * CELL_PX - side(0)) * scaleX;
-  const top = (peak.row * CELL_PX - side(1)) * scaleY;
-  const right = (peak.column * CELL_PX + side(2)) * scaleX;
-  const bottom = (peak.row * CELL_PX + side(3)) * scaleY;
-  const rect = clampRect({ x: left, y: top, w: right - left, h: bottom - top }, frame.width, frame.height);
-  return { label: labels[peak.label]!, prob: peak.prob, ...rect };
+function toBox(detection: Detection, labels: readonly string[], { scaleX, scaleY }: Fitted, frame: Pixels): Box {
+  const { label, prob, x, y, w, h } = detection;
+  const rect = { x: x * scaleX, y: y * scaleY, w: w * scaleX, h: h * scaleY };
+  return { label: labels[label] ?? `class ${label}`, prob, ...clampRect(rect, frame.width, frame.height) };
 }

@@ -75,7 +75,7 @@ const root = protobuf.Root.fromJSON({
     Dim: { fields: { dimValue: optional('int64', 1), dimParam: optional('string', 2) } },
   },
 });
-const Model = root.lookupType('Model');
+export const OnnxModel = root.lookupType('Model');
 
 export class OnnxGraph {
   private readonly nodes: object[] = [];
@@ -85,13 +85,17 @@ export class OnnxGraph {
   private readonly scalars = new Map<string, string>();
   private readonly name: string;
 
-  constructor(options: { readonly name: string }) {
+  private readonly prefix: string;
+
+  /** `prefix` begins every name of its own, for a graph that is to be joined with another. */
+  constructor(options: { readonly name: string; readonly prefix?: string }) {
     this.name = options.name;
+    this.prefix = options.prefix ?? '';
   }
 
   /** @returns the name of the new value (its first output) */
   add(opType: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}): string {
-    const name = `${opType.toLowerCase()}_${this.nodes.length}`;
+    const name = `${this.prefix}${opType.toLowerCase()}_${this.nodes.length}`;
     const attribute = Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value));
     this.nodes.push({ opType, name, input: inputs, output: [name], attribute });
     return name;
@@ -99,7 +103,7 @@ export class OnnxGraph {
 
   /** A constant tensor, row-major; an empty `dims` is a scalar. */
   constant(data: Float32Array | BigInt64Array, dims: readonly number[]): string {
-    const name = `constant_${this.tensors.length}`;
+    const name = `${this.prefix}constant_${this.tensors.length}`;
     const dataType = data instanceof Float32Array ? DATA_TYPE.float : DATA_TYPE.int64;
     this.tensors.push({ name, dims, dataType, rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) });
     return name;
@@ -121,20 +125,26 @@ export class OnnxGraph {
     return name;
   }
 
-  /** Makes `value` an output of the model under `name`. */
-  output(name: string, value: string, dims: readonly Dimension[]): void {
-    this.nodes.push({ opType: 'Identity', name, input: [value], output: [name], attribute: [] });
+  /** Makes `value` an output of the model under `name`; without `dims` its shape is left open. */
+  output(name: string, value: string, dims?: readonly Dimension[]): void {
+    this.nodes.push({
+      opType: 'Identity',
+      name: `${this.prefix}${name}`,
+      input: [value],
+      output: [name],
+      attribute: [],
+    });
     this.outputs.push(valueInfo(name, 'float', dims));
   }
 
   toBytes(): Uint8Array {
-    const message = Model.create({
+    const message = OnnxModel.create({
       irVersion: IR_VERSION,
       producerName: 'vision-orchestrator',
       opsetImport: [{ domain: '', version: OPSET }],
       graph: { name: this.name, node: this.nodes, initializer: this.tensors, input: this.inputs, output: this.outputs },
     });
-    return Model.encode(message).finish();
+    return OnnxModel.encode(message).finish();
   }
 }
 
@@ -145,7 +155,8 @@ function encodeAttribute(name: string, value: Attribute): object {
   return { name, ints: value, type: ATTRIBUTE_TYPE.ints };
 }
 
-function valueInfo(name: string, type: ElementType, dims: readonly Dimension[]): object {
+function valueInfo(name: string, type: ElementType, dims?: readonly Dimension[]): object {
+  if (dims === undefined) return { name, type: { tensorType: { elemType: DATA_TYPE[type] } } };
   const dim = dims.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size }));
   return { name, type: { tensorType: { elemType: DATA_TYPE[type], shape: { dim } } } };
 }

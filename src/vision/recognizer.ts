@@ -3,19 +3,25 @@
  * published thresholds were chosen, so that dlib's 0.6 means what its users know.
  */
 import type { Crop } from '../contracts/packet.js';
-import { findModel } from './catalogue.js';
+import { type Chip, chipFor } from './align.js';
 import { createEngine, type EngineOptions } from './engine.js';
+import { type AnyModel, resolveModel } from './model-cache.js';
 import { sampleRect } from './warp.js';
 
 export const RECOGNIZERS = ['face_recognition', 'faceres'] as const;
 export type RecognizerModel = (typeof RECOGNIZERS)[number];
 
 export interface RecognizerOptions extends EngineOptions {
-  readonly model?: RecognizerModel;
+  /** Of the catalogue, or imported. */
+  readonly model?: string;
 }
 
 export interface Recognizer {
-  readonly model: RecognizerModel;
+  readonly model: string;
+  /** Changes with the weights: embeddings that are kept are of this key. */
+  readonly key: string;
+  /** The aligned face that the net wants. */
+  readonly chip: Chip;
   /** Length of an embedding. */
   readonly dim: number;
   /** Largest distance between two faces that are taken for one person. */
@@ -41,11 +47,39 @@ const SCALES: Readonly<Record<RecognizerModel, { readonly thresh: number; readon
   faceres: { thresh: 0.8, distanceScale: 1 },
 };
 
+/** What a recogniser is, whether of the catalogue or imported. */
+interface RecognizerFacts {
+  readonly key: string;
+  readonly chip: Chip;
+  readonly dim: number;
+  readonly thresh: number;
+  readonly distanceScale: number;
+  /** Faces of one run. */
+  readonly batchMax: number;
+}
+
+function factsOf({ row, imported }: AnyModel): RecognizerFacts {
+  const net = (row?.name ?? imported?.like) as RecognizerModel | undefined;
+  const scale = net === undefined ? { thresh: 1, distanceScale: 1 } : SCALES[net];
+  if (imported === null) {
+    const chip = chipFor('dlib', row!.input_sizes[0]!);
+    return { ...scale, key: row!.name, chip, dim: row!.embedding_dim!, batchMax: BATCH_MAX };
+  }
+  const { pose = 'arcface', width, embedding_dim, thresh, batches } = imported;
+  return {
+    key: `${imported.name} ${imported.sha256}`,
+    distanceScale: scale.distanceScale,
+    thresh,
+    chip: chipFor(pose, width),
+    dim: embedding_dim!,
+    batchMax: batches ? BATCH_MAX : 1,
+  };
+}
+
 export async function createRecognizer(options: RecognizerOptions = {}): Promise<Recognizer> {
   const { model = 'face_recognition' } = options;
-  const row = findModel(model, 'recognize_face');
-  const side = row.input_sizes[0]!;
-  const dim = row.embedding_dim!;
+  const { batchMax, ...facts } = factsOf(await resolveModel(model, options.cacheDir, 'recognize_face'));
+  const side = facts.chip.sidePx;
   const engine = await createEngine(model, options);
 
   async function embedBatch(chips: readonly Crop[]): Promise<Float32Array[]> {
@@ -54,18 +88,17 @@ export async function createRecognizer(options: RecognizerOptions = {}): Promise
     chips.forEach((chip, index) => {
       data.set(fitChip(chip, side), index * bytes);
     });
-    const { descriptor } = await engine.run({ data, batch: chips.length, height: side, width: side });
-    return chips.map((_, index) => normalise(descriptor!.data.slice(index * dim, (index + 1) * dim)));
+    const [descriptor] = Object.values(await engine.run({ data, batch: chips.length, height: side, width: side }));
+    return chips.map((_, index) => normalise(descriptor!.data.slice(index * facts.dim, (index + 1) * facts.dim)));
   }
 
   return {
     model,
-    dim,
-    ...SCALES[model],
+    ...facts,
     async embed(chips) {
       const embeddings: Float32Array[] = [];
-      for (let start = 0; start < chips.length; start += BATCH_MAX) {
-        embeddings.push(...(await embedBatch(chips.slice(start, start + BATCH_MAX))));
+      for (let start = 0; start < chips.length; start += batchMax) {
+        embeddings.push(...(await embedBatch(chips.slice(start, start + batchMax))));
       }
       return embeddings;
     },

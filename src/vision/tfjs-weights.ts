@@ -2,8 +2,9 @@
  * Reads TensorFlow.js weights from disk: the manifest says name, shape, type and quantisation; the bytes lie one after
  * the other in the .bin shards. Quantised weights come back as 32-bit floats.
  */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { OrchestratorError } from '../contracts/errors.js';
 
 export interface Weight {
@@ -26,27 +27,54 @@ export interface ManifestGroup {
   weights: ManifestWeight[];
 }
 
+export interface WeightFiles {
+  /** Of the manifest and its shards together. */
+  readonly bytes: number;
+  readonly sha256: string;
+  /** @throws MODEL_INVALID when a shard is shorter than the manifest says */
+  weights(): Weights;
+}
+
 /**
- * @param manifestPath the .json that `groups` came from; shards lie beside it
- * @throws MODEL_INVALID when a shard is shorter than its manifest says
+ * @param manifestPath the .json that `groups` came from, with its bytes; shards lie beside it
+ * @throws MODEL_INVALID when a shard lies elsewhere
  */
-export async function readWeights(manifestPath: string, groups: readonly ManifestGroup[]): Promise<Weights> {
-  const weights = new Map<string, Weight>();
+export async function readWeights(
+  manifestPath: string,
+  groups: readonly ManifestGroup[],
+  manifest: Buffer,
+): Promise<WeightFiles> {
+  const hash = createHash('sha256').update(manifest);
+  const shards: Buffer[] = [];
   for (const group of groups) {
-    const shards = await Promise.all(group.paths.map((path) => readFile(join(dirname(manifestPath), path))));
-    const bytes = Buffer.concat(shards);
-    let offset = 0;
-    for (const entry of group.weights) {
-      const count = entry.shape.reduce((product, size) => product * size, 1);
-      const width = bytesPerElement(entry);
-      if (offset + count * width > bytes.length) {
-        throw new OrchestratorError('MODEL_INVALID', `${manifestPath}: the weights end before ${entry.name}`);
-      }
-      weights.set(entry.name, { shape: entry.shape, data: decode(entry, bytes, offset, count) });
-      offset += count * width;
-    }
+    const parts = await Promise.all(group.paths.map((path) => readShard(manifestPath, path)));
+    shards.push(Buffer.concat(parts));
+    hash.update(shards.at(-1)!);
   }
-  return weights;
+  return {
+    bytes: shards.reduce((sum, shard) => sum + shard.length, manifest.length),
+    sha256: hash.digest('hex'),
+    weights: () => new Map(groups.flatMap((group, index) => decodeGroup(manifestPath, group, shards[index]!))),
+  };
+}
+
+function decodeGroup(manifestPath: string, group: ManifestGroup, bytes: Buffer): [string, Weight][] {
+  let offset = 0;
+  return group.weights.map((entry) => {
+    const count = entry.shape.reduce((product, size) => product * size, 1);
+    const start = offset;
+    offset += count * bytesPerElement(entry);
+    if (offset > bytes.length) {
+      throw new OrchestratorError('MODEL_INVALID', `${manifestPath}: the weights end before ${entry.name}`);
+    }
+    return [entry.name, { shape: entry.shape, data: decode(entry, bytes, start, count) }];
+  });
+}
+
+/** A manifest may come from anybody: it names files beside it, and no others. */
+function readShard(manifestPath: string, shard: string): Promise<Buffer> {
+  if (basename(shard) === shard) return readFile(join(dirname(manifestPath), shard));
+  throw new OrchestratorError('MODEL_INVALID', `${manifestPath}: weights file ${shard} does not lie beside it`);
 }
 
 function bytesPerElement(entry: ManifestWeight): number {

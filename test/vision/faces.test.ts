@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Box, Crop, Frame } from '../../src/contracts/packet.js';
-import { alignFace } from '../../src/vision/align.js';
+import { alignFace, chipFor } from '../../src/vision/align.js';
 import { createFaceDetector, type FaceDetector } from '../../src/vision/face-detector.js';
 import { buildGallery, matchGallery, UNKNOWN_LABEL } from '../../src/vision/gallery.js';
 import { cropWithMargin, decodePicture, encodeJpeg } from '../../src/vision/images.js';
 import { createLandmarker, type Landmarker } from '../../src/vision/landmarker.js';
 import { createObjectDetector } from '../../src/vision/object-detector.js';
-import { createRecognizer, RECOGNIZERS, type RecognizerModel } from '../../src/vision/recognizer.js';
+import { createRecognizer, RECOGNIZERS, type Recognizer } from '../../src/vision/recognizer.js';
 import { countFound, FACES, FACES_TOTAL, loadSamples, sampleBytes } from './samples.testing.js';
 
 const ENGINE = { threads: 2 };
@@ -97,8 +97,8 @@ describe('landmarks and alignment', () => {
 
   it('give a chip of the recogniser, from the frame or from the crop alike', () => {
     const box = faces[0]![0]!;
-    const fromFrame = alignFace(box, { model: 'face_recognition', frame: frames[0]! })!;
-    const fromCrop = alignFace({ ...box, crop: cropWithMargin(frames[0]!, box) }, { model: 'face_recognition' })!;
+    const fromFrame = alignFace(box, { chip: chipFor('dlib', 150), frame: frames[0]! })!;
+    const fromCrop = alignFace({ ...box, crop: cropWithMargin(frames[0]!, box) }, { chip: chipFor('dlib', 150) })!;
     expect([fromFrame.width, fromFrame.height]).toEqual([150, 150]);
     // The middle of the chip; its corners may lie outside the crop.
     const rows = Array.from({ length: 90 }, (_, row) => (row + 30) * 150);
@@ -113,7 +113,7 @@ describe('landmarks and alignment', () => {
   it('leave a box without pixels or landmarks alone', async () => {
     const box = { label: 'face', prob: 1, x: 0, y: 0, w: 10, h: 10 };
     expect(await landmarker.locate([box])).toEqual([box]);
-    expect(alignFace(box, { model: 'faceres', frame: frames[0]! })).toBeNull();
+    expect(alignFace(box, { chip: chipFor('dlib', 224), frame: frames[0]! })).toBeNull();
   });
 });
 
@@ -155,13 +155,13 @@ describe('recognisers', () => {
     for (const name of Object.keys(CHANGES)) changed[name] = await changedFaces(name);
   }, 60_000);
 
-  const chipOf = (box: Box, frame: Frame, model: RecognizerModel): Crop => alignFace(box, { model, frame })!;
+  const chipOf = (box: Box, frame: Frame, { chip }: Recognizer): Crop => alignFace(box, { chip, frame })!;
 
   it.each(RECOGNIZERS)(
     '%s knows at least 20 of the 22 faces in each changed copy',
     async (model) => {
       const recognizer = await createRecognizer({ ...ENGINE, model });
-      const chips = faces.flatMap((boxes, index) => boxes.map((box) => chipOf(box, frames[index]!, model)));
+      const chips = faces.flatMap((boxes, index) => boxes.map((box) => chipOf(box, frames[index]!, recognizer)));
       const known = await recognizer.embed(chips);
       expect(known).toHaveLength(FACES_TOTAL);
       expect(known[0]).toHaveLength(recognizer.dim);
@@ -174,7 +174,7 @@ describe('recognisers', () => {
         for (const [index, boxes] of faces.entries()) {
           for (const face of boxes) {
             const twin = partner(face, frames[index]!, changed[name]![index]!, name === 'mirrored');
-            if (twin) queries.push({ id, chip: chipOf(twin, changed[name]![index]!.frame, model) });
+            if (twin) queries.push({ id, chip: chipOf(twin, changed[name]![index]!.frame, recognizer) });
             id++;
           }
         }
@@ -213,7 +213,7 @@ describe('gallery', () => {
     const gallery = await buildGallery(options);
     expect(gallery.faces.map((face) => face.label)).toEqual(['Ada', 'Ada', 'Bea']);
     const query = async (sample: number, face: number) => {
-      const chip = alignFace(faces[sample]![face]!, { model: recognizer.model, frame: frames[sample]! })!;
+      const chip = alignFace(faces[sample]![face]!, { chip: recognizer.chip, frame: frames[sample]! })!;
       return matchGallery(gallery, (await recognizer.embed([chip]))[0]!, recognizer.thresh);
     };
     expect(await query(0, 0)).toMatchObject({ label: 'Ada' });

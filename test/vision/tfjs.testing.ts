@@ -11,7 +11,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import * as util from 'node:util';
 import { deserialize, serialize } from 'node:v8';
 import { vi } from 'vitest';
-import { describeModel, writeWhole } from '../../src/vision/model-cache.js';
+import { describeModel } from '../../src/vision/model-cache.js';
+import { writeWhole } from '../../src/vision/model-files.js';
 
 /** One output; four-dimensional ones are [batch, height, width, channels]. `values` holds every `step`-th of it. */
 export interface Yardstick {

@@ -14,6 +14,11 @@ const params = Type.Object({
     description: 'Accepted and ignored: all landmarks are fitted, which is steadier than three',
   }),
   dim: Type.Integer({ minimum: 32, maximum: 1024, default: 150, description: 'Side of the aligned crop, px' }),
+  pose: Type.Enum(['dlib', 'arcface'], {
+    default: 'dlib',
+    description:
+      'What the recogniser behind was trained on: `dlib` for those of the catalogue, `arcface` (with dim 112) for most others',
+  }),
   ...BOXES_PARAMS,
 });
 export type AlignParams = Static<typeof params>;

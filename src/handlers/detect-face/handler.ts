@@ -1,5 +1,5 @@
 import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
-import { createFaceDetector, type FaceDetectorModel } from '../../vision/face-detector.js';
+import { createFaceDetector } from '../../vision/face-detector.js';
 import { detectionHandler } from '../detection.js';
 import { engineOptions } from '../models.js';
 import type { DetectFaceParams } from './manifest.js';
@@ -11,7 +11,7 @@ export async function create(context: HandlerContext<DetectFaceParams>): Promise
   const { params } = context;
   const detector = await createFaceDetector({
     ...engineOptions(context),
-    model: params.model as FaceDetectorModel,
+    model: params.model,
     size: params.size ?? undefined,
     thresh: params.thresh ?? undefined,
   });

@@ -1,18 +1,11 @@
 import Type, { type Static } from 'typebox';
 import { defineHandler } from '../../handler-kit/define.js';
-import { BOXES_PARAMS, MODEL_PARAMS } from '../common-params.js';
+import { BOXES_PARAMS, MODEL_PARAMS, modelParam, SizeParam } from '../common-params.js';
 
 const params = Type.Object({
   ...MODEL_PARAMS,
-  model: Type.Enum(['ssd_mobilenetv1', 'tiny_face_detector', 'blazeface'], {
-    default: 'ssd_mobilenetv1',
-    description: 'Name in the model catalogue',
-  }),
-  size: Type.Union([Type.Integer({ minimum: 32, maximum: 2048 }), Type.Null()], {
-    default: null,
-    description:
-      "Side of the square that the model sees, px: tiny_face_detector takes 416, 320 or 224; null = the model's own",
-  }),
+  model: modelParam('ssd_mobilenetv1'),
+  size: SizeParam,
   thresh: Type.Union([Type.Number({ minimum: 0, maximum: 1 }), Type.Null()], {
     default: null,
     description: "Smallest prob of a box; null = the model's own",

@@ -65,12 +65,22 @@ test('given boxes, it looks into each crop and tells places in the frame', async
 test.each([
   [{ targets: ['unicorn'] }, 'unicorn'],
   [{ targets: [] }, '/targets'],
-  [{ size: 500 }, '/size'],
+  [{ size: 20 }, '/size'],
   [{ thresh: 1.1 }, '/thresh'],
-  [{ model: 'yolo' }, '/model'],
+  [{ model: 'a/b' }, '/model'],
 ])('refuses %o', async (params, named) => {
   await expect(create(params)).rejects.toMatchObject({
     code: 'HANDLER_PARAMS_INVALID',
+    message: expect.stringContaining(named),
+  });
+});
+
+test.each([
+  [{ model: 'yolo' }, 'no model yolo for detect_object; there are centernet'],
+  [{ size: 500 }, 'no input size 500'],
+])('refuses %o, which this node does not have', async (params, named) => {
+  await expect(create(params)).rejects.toMatchObject({
+    code: 'MODEL_NOT_FOUND',
     message: expect.stringContaining(named),
   });
 });

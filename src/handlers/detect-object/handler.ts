@@ -1,5 +1,5 @@
 import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
-import { createObjectDetector, type ObjectDetectorModel } from '../../vision/object-detector.js';
+import { createObjectDetector } from '../../vision/object-detector.js';
 import { detectionHandler } from '../detection.js';
 import { engineOptions } from '../models.js';
 import type { DetectObjectParams } from './manifest.js';
@@ -8,8 +8,8 @@ export async function create(context: HandlerContext<DetectObjectParams>): Promi
   const { params } = context;
   const detector = await createObjectDetector({
     ...engineOptions(context),
-    model: params.model as ObjectDetectorModel,
-    size: params.size as number,
+    model: params.model,
+    size: params.size ?? undefined,
     targets: params.targets,
     thresh: params.thresh,
     nms: params.nms,

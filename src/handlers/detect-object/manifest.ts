@@ -1,14 +1,11 @@
 import Type, { type Static } from 'typebox';
 import { defineHandler } from '../../handler-kit/define.js';
-import { BOXES_PARAMS, MODEL_PARAMS } from '../common-params.js';
+import { BOXES_PARAMS, MODEL_PARAMS, modelParam, SizeParam } from '../common-params.js';
 
 const params = Type.Object({
   ...MODEL_PARAMS,
-  model: Type.Enum(['centernet'], { default: 'centernet', description: 'Name in the model catalogue' }),
-  size: Type.Enum([320, 512, 640], {
-    default: 512,
-    description: 'Side of the square that the model sees, px: larger finds smaller objects and takes longer',
-  }),
+  model: modelParam('centernet'),
+  size: SizeParam,
   targets: Type.Array(Type.String({ minLength: 1 }), {
     minItems: 1,
     default: ['all'],

@@ -1,12 +1,15 @@
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Box } from '../../contracts/packet.js';
 import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
-import { alignFace } from '../../vision/align.js';
+import { alignFace, chipFor } from '../../vision/align.js';
 import { createLandmarker } from '../../vision/landmarker.js';
 import { asAsked, engineOptions, landmarkerModel } from '../models.js';
 import { boxesOf, inputAs } from '../ports.js';
 import { type AlignedFace, createRecognition } from '../recognition.js';
 import type { DlibAlignRecognizeParams } from './manifest.js';
+
+/** Of dlib's ResNet. */
+const CHIP = chipFor('dlib', 150);
 
 export async function create(context: HandlerContext<DlibAlignRecognizeParams>): Promise<ProcessingHandler> {
   const { params } = context;
@@ -31,7 +34,7 @@ export async function create(context: HandlerContext<DlibAlignRecognizeParams>):
 }
 
 function alignedFace(box: Box): AlignedFace {
-  const chip = alignFace(box, { model: 'face_recognition' });
+  const chip = alignFace(box, { chip: CHIP });
   if (chip !== null) return { box, chip };
   throw new OrchestratorError('HANDLER_FAILED', `box ${box.label} has no crop; set with_crop on the handler before`);
 }

@@ -1,7 +1,6 @@
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Box } from '../../contracts/packet.js';
 import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
-import type { RecognizerModel } from '../../vision/recognizer.js';
 import { asAsked } from '../models.js';
 import { boxesOf, inputAs } from '../ports.js';
 import { type AlignedFace, createRecognition } from '../recognition.js';
@@ -9,7 +8,7 @@ import type { RecognizeFaceParams } from './manifest.js';
 
 export async function create(context: HandlerContext<RecognizeFaceParams>): Promise<ProcessingHandler> {
   const { params } = context;
-  const recognition = await createRecognition(context, params.model as RecognizerModel);
+  const recognition = await createRecognition(context, params.model);
   return {
     kind: 'processing',
     async process(packets) {

@@ -1,13 +1,17 @@
 import Type, { type Static } from 'typebox';
 import { defineHandler } from '../../handler-kit/define.js';
-import { BOXES_PARAMS, ClassifierParam, EmbeddingsParam, MatchThreshParam, MODEL_PARAMS } from '../common-params.js';
+import {
+  BOXES_PARAMS,
+  ClassifierParam,
+  EmbeddingsParam,
+  MatchThreshParam,
+  MODEL_PARAMS,
+  modelParam,
+} from '../common-params.js';
 
 const params = Type.Object({
   ...MODEL_PARAMS,
-  model: Type.Enum(['face_recognition', 'faceres'], {
-    default: 'face_recognition',
-    description: 'Name in the model catalogue',
-  }),
+  model: modelParam('face_recognition'),
   classifier: ClassifierParam,
   thresh: MatchThreshParam,
   embeddings: EmbeddingsParam,

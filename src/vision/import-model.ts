@@ -1,0 +1,302 @@
+/**
+ * Takes a model file of another maker into a node: ONNX, a TensorFlow.js graph model, or a face-api weights manifest.
+ * What its outputs mean is recognised by their shapes on a trial run, unless it is stated; what cannot be told is refused,
+ * so that a model that was imported is one that runs.
+ */
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import type { InferenceSession } from 'onnxruntime-node';
+import { OrchestratorError } from '../contracts/errors.js';
+import { MODELS, type Task } from './catalogue.js';
+import { convertGraph, type TfNode } from './convert-graph.js';
+import { convertNet, type NetName } from './convert-nets.js';
+import { HEADS, type Head, recogniseHead } from './heads.js';
+import { type ImportedModel, MODEL_NAME, storeImported } from './imported-models.js';
+import { KNOWN_FILES, type KnownFile } from './known-files.js';
+import { foreignInput, type Preparation, takePixels } from './onnx-join.js';
+import { type ManifestGroup, readWeights } from './tfjs-weights.js';
+
+/** The largest model file that is read, bytes: protobuf itself allows 2 GiB. */
+export const MODEL_BYTES_MAX = 1024 ** 3;
+/** Sides of a model's input, pixels. */
+const SIDE_PX_MAX = 4096;
+const SIDE_PX = { detection: 640, recognition: 112 } as const;
+
+export interface ImportOptions {
+  readonly path: string;
+  readonly name: string;
+  readonly cacheDir: string;
+  readonly task?: Exclude<Task, 'landmarks'>;
+  /** One of HEADS. */
+  readonly head?: string;
+  readonly labels?: readonly string[];
+  /** Where the model takes any size. */
+  readonly width?: number;
+  readonly height?: number;
+  readonly mean?: readonly [number, number, number];
+  readonly scale?: readonly [number, number, number];
+  readonly channels?: 'rgb' | 'bgr';
+  readonly fit?: 'letterbox' | 'stretch';
+  readonly pose?: 'dlib' | 'arcface';
+  readonly thresh?: number;
+  /** Graph models: the node whose value is the output, where the graph has more than is wanted. */
+  readonly output?: string;
+  readonly origin?: string;
+  readonly licence?: string;
+  readonly licenceAnyUse?: boolean;
+}
+
+/** A file as the importer sees it: how large its input is, and how it becomes a model that takes `pixels`. */
+interface Readable {
+  readonly sourceSha256: string;
+  readonly sourceBytes: number;
+  readonly width: number | null;
+  readonly height: number | null;
+  build(preparation: Preparation): Uint8Array;
+  readonly net?: NetName;
+}
+
+type Dims = Record<string, { readonly dims: readonly number[] }>;
+
+const IDLE: Preparation = { mean: [0, 0, 0], scale: [1, 1, 1], channels: 'rgb' };
+
+/** @throws MODEL_NOT_FOUND (no file), MODEL_INVALID with what is wrong with it */
+export async function importModel(asked: ImportOptions): Promise<ImportedModel> {
+  checkName(asked.name);
+  const file = await readModelFile(asked.path, asked.output);
+  const known = KNOWN_FILES.find((one) => one.sha256 === file.sourceSha256);
+  const options: ImportOptions = { ...known?.import, ...defined(asked) };
+  const where = asked.path;
+  const like = file.net === undefined ? undefined : netRow(file.net, where);
+  const task = options.task ?? (like?.task as ImportOptions['task']);
+  const trialSize = sizeOf(file, options, like?.input_sizes[0] ?? SIDE_PX.detection);
+  const outputs = await trial(file.build(IDLE), trialSize, 1, where);
+  const reading = like === undefined ? readingOf(outputs, trialSize, { ...options, task }, where) : { task: task! };
+  const onnx = file.build(preparationOf(reading, options));
+  const batches = await trial(onnx, trialSize, 2, where).then(
+    () => true,
+    () => false,
+  );
+  const model: ImportedModel = {
+    name: options.name,
+    ...originOf(known, options, like?.licence),
+    source_sha256: file.sourceSha256,
+    source_bytes: file.sourceBytes,
+    sha256: createHash('sha256').update(onnx).digest('hex'),
+    ...trialSize,
+    batches,
+    ...(like === undefined ? {} : { like: like.name, embedding_dim: like.embedding_dim }),
+    fit: options.fit ?? (LETTERBOXED.has(reading.head ?? '') ? 'letterbox' : 'stretch'),
+    thresh: options.thresh ?? (reading.task === 'recognize_face' ? 1 : 0.5),
+    ...(reading.task === 'recognize_face' ? { pose: options.pose ?? (like ? 'dlib' : 'arcface') } : {}),
+    ...reading,
+  };
+  await storeImported(JSON.parse(JSON.stringify(model)) as ImportedModel, onnx, options.cacheDir);
+  return model;
+}
+
+function checkName(name: string): void {
+  if (!MODEL_NAME.test(name)) {
+    throw new OrchestratorError('USAGE', `model name ${name} does not fit ${MODEL_NAME.source}`);
+  }
+  if (MODELS.some((row) => row.name === name)) {
+    throw new OrchestratorError('USAGE', `model name ${name} is taken by the catalogue; give another with --name`);
+  }
+}
+
+/** Without the keys that are undefined: they must not hide what is known. */
+function defined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
+}
+
+const invalid = (where: string, why: string, cause?: unknown) =>
+  new OrchestratorError('MODEL_INVALID', `${where}: ${why}`, { path: where }, { cause });
+
+async function readModelFile(path: string, output?: string): Promise<Readable> {
+  const facts = await stat(path).catch((error: unknown) => {
+    throw new OrchestratorError('MODEL_NOT_FOUND', `${path} cannot be read`, { path }, { cause: error });
+  });
+  if (!facts.isFile()) throw invalid(path, 'it is no file');
+  if (facts.size > MODEL_BYTES_MAX)
+    throw invalid(path, `it has ${facts.size} bytes, at most ${MODEL_BYTES_MAX} are read`);
+  const bytes = await readFile(path);
+  if (path.toLowerCase().endsWith('.json')) return readTfjs(path, bytes, output);
+  const input = foreignInput(bytes, path);
+  return {
+    sourceSha256: createHash('sha256').update(bytes).digest('hex'),
+    sourceBytes: bytes.length,
+    width: input.width,
+    height: input.height,
+    build: (preparation) => takePixels(bytes, input, preparation),
+  };
+}
+
+async function readTfjs(path: string, json: Buffer, output?: string): Promise<Readable> {
+  let parsed: ManifestGroup[] | { weightsManifest?: ManifestGroup[]; modelTopology?: { node?: TfNode[] } };
+  try {
+    parsed = JSON.parse(json.toString());
+  } catch (error) {
+    throw invalid(path, 'it is no JSON', error);
+  }
+  const groups = Array.isArray(parsed) ? parsed : parsed.weightsManifest;
+  if (!Array.isArray(groups))
+    throw invalid(path, 'it is neither a graph model nor a weights manifest of TensorFlow.js');
+  const files = await readWeights(path, groups, json).catch((error: unknown) => {
+    throw invalid(path, `its weights cannot be read: ${error instanceof Error ? error.message : String(error)}`, error);
+  });
+  const weights = files.weights();
+  const { bytes, sha256 } = files;
+  const source = { sourceSha256: sha256, sourceBytes: bytes };
+  if (Array.isArray(parsed)) {
+    const net = NETS.find(([, weight]) => weights.has(weight))?.[0];
+    if (net === undefined) throw invalid(path, `its weights are of none of ${NETS.map(([name]) => name).join(', ')}`);
+    return { ...source, width: null, height: null, net, build: () => convertNet(net, weights) };
+  }
+  const nodes = parsed.modelTopology?.node;
+  if (!Array.isArray(nodes))
+    throw invalid(path, 'it has no modelTopology; layers models are not taken, graph models are');
+  const [height, width] = placeholderSize(nodes);
+  const wanted = output === undefined ? sinksOf(nodes) : [output];
+  const outputs = Object.fromEntries(wanted.map((node, index) => [`output_${index}`, { node }]));
+  return {
+    ...source,
+    width,
+    height,
+    build: ({ mean, scale }) =>
+      convertGraph({
+        name: path,
+        nodes,
+        weights,
+        normalisation: { mean, scale: scale[0] },
+        size: [height ?? 'height', width ?? 'width'],
+        outputs,
+      }),
+  };
+}
+
+/** A weight that only this net has; the tiny landmark net comes last because its names are a subset of the other's. */
+const NETS: readonly (readonly [NetName, string])[] = [
+  ['tiny_face_detector', 'conv8/filters'],
+  ['ssd_mobilenetv1', 'MobilenetV1/Conv2d_0_pointwise/weights'],
+  ['face_recognition', 'conv32_down/conv/filters'],
+];
+
+function placeholderSize(nodes: readonly TfNode[]): [height: number | null, width: number | null] {
+  const shape = nodes.find((node) => node.op === 'Placeholder')?.attr?.shape?.shape?.dim ?? [];
+  const side = (index: number) => (Number(shape[index]?.size) > 0 ? Number(shape[index]?.size) : null);
+  return [side(1), side(2)];
+}
+
+/** Nodes whose value no other node takes. */
+function sinksOf(nodes: readonly TfNode[]): string[] {
+  const taken = new Set(
+    nodes.flatMap((node) => node.input ?? []).map((name) => name.replace(/^\^/, '').split(':')[0]!),
+  );
+  return nodes.filter((node) => !taken.has(node.name)).map((node) => node.name);
+}
+
+function netRow(net: NetName, where: string) {
+  const row = MODELS.find((one) => one.name === net)!;
+  if (row.task !== 'landmarks') return row as (typeof MODELS)[number] & { embedding_dim?: number };
+  throw invalid(where, 'landmark nets are not imported; the catalogue has them');
+}
+
+function sizeOf(file: Readable, options: ImportOptions, otherwise: number): { width: number; height: number } {
+  const width = file.width ?? options.width ?? otherwise;
+  const height = file.height ?? options.height ?? options.width ?? otherwise;
+  for (const side of [width, height]) {
+    if (side < 1 || side > SIDE_PX_MAX) {
+      throw invalid(options.path, `its input is ${width} x ${height} pixels; sides of 1 to ${SIDE_PX_MAX} are taken`);
+    }
+  }
+  return { width, height };
+}
+
+/** Shapes of the outputs for grey pictures. @throws MODEL_INVALID when ONNX Runtime does not load or run it */
+async function trial(
+  onnx: Uint8Array,
+  { width, height }: { width: number; height: number },
+  batch: number,
+  where: string,
+): Promise<Dims> {
+  const runtime = await import('onnxruntime-node');
+  let session: InferenceSession | null = null;
+  try {
+    session = await runtime.InferenceSession.create(onnx, { logSeverityLevel: 4, intraOpNumThreads: 1 });
+    const data = new Uint8Array(batch * width * height * 3).fill(128);
+    const outputs = await session.run({ pixels: new runtime.Tensor('uint8', data, [batch, height, width, 3]) });
+    const wrong = Object.entries(outputs).find(([, { dims }]) => batch > 1 && dims[0] !== batch);
+    if (wrong !== undefined) throw new Error(`output ${wrong[0]} ignores the batch`);
+    return Object.fromEntries(Object.entries(outputs).map(([name, { dims }]) => [name, { dims }]));
+  } catch (error) {
+    throw invalid(where, `it does not run: ${error instanceof Error ? error.message : String(error)}`, error);
+  } finally {
+    await session?.release();
+  }
+}
+
+type Read = Pick<ImportedModel, 'task' | 'head' | 'labels' | 'embedding_dim'>;
+
+function readingOf(
+  outputs: Dims,
+  size: { width: number; height: number },
+  options: ImportOptions,
+  where: string,
+): Read {
+  const { task, labels } = options;
+  const embedding = Object.values(outputs).find(({ dims }) => dims.length === 2 && dims[1]! >= 64)?.dims[1];
+  if (options.head === undefined && Object.keys(outputs).length === 1 && embedding !== undefined) {
+    if (task === undefined || task === 'recognize_face') return { task: 'recognize_face', embedding_dim: embedding };
+  }
+  if (task === 'recognize_face') throw invalid(where, 'a recogniser has one output of [batch, 64 or more]');
+  const { head, classes } = statedOr(outputs, size, options, where);
+  const detects = task ?? (classes === 1 || head === 'ultraface' ? 'detect_face' : 'detect_object');
+  if (detects === 'detect_face') return { task: detects, head, labels: ['face'] };
+  if (labels === undefined && classes !== null && classes !== 80) {
+    throw invalid(where, `it tells ${classes} classes; give a file of their names with --labels`);
+  }
+  return { task: detects, head, ...(labels === undefined ? {} : { labels: [...labels] }) };
+}
+
+function statedOr(
+  outputs: Dims,
+  size: { width: number; height: number },
+  { head, labels }: ImportOptions,
+  where: string,
+) {
+  if (head !== undefined) return { head: statedHead(head), classes: labels?.length ?? null };
+  try {
+    return recogniseHead({ outputs, ...size, labels: labels?.length });
+  } catch (error) {
+    throw error instanceof OrchestratorError ? invalid(where, error.message, error) : error;
+  }
+}
+
+function statedHead(name: string): Head {
+  const head = HEADS.find((one) => one === name);
+  if (head !== undefined) return head;
+  throw new OrchestratorError('USAGE', `head ${name} is none of ${HEADS.join(', ')}`);
+}
+
+const LETTERBOXED: ReadonlySet<string> = new Set(['yolov5', 'yolov8', 'yolox', 'end_to_end'] satisfies Head[]);
+
+const third = (value: number) => [value, value, value] as const;
+
+/** What the makers of each family feed their nets. */
+function preparationOf({ head, task }: Read, { mean, scale, channels }: ImportOptions): Preparation {
+  let usual: Preparation = { mean: third(127.5), scale: third(1 / 127.5), channels: 'rgb' };
+  if (head === 'yolox') usual = { ...IDLE, channels: 'bgr' };
+  else if (head === 'nanodet') {
+    usual = { mean: [103.53, 116.28, 123.675], scale: [1 / 57.375, 1 / 57.12, 1 / 58.395], channels: 'bgr' };
+  } else if (head === 'ultraface') usual = { mean: third(127), scale: third(1 / 128), channels: 'rgb' };
+  else if (head !== 'ssd' && task !== 'recognize_face') usual = { ...IDLE, scale: third(1 / 255) };
+  return { mean: mean ?? usual.mean, scale: scale ?? usual.scale, channels: channels ?? usual.channels };
+}
+
+function originOf(known: KnownFile | undefined, options: ImportOptions, licence?: string) {
+  return {
+    origin: options.origin ?? known?.origin ?? options.path,
+    licence: options.licence ?? known?.licence ?? licence ?? 'not stated',
+    licence_any_use: options.licenceAnyUse ?? known?.licence_any_use ?? false,
+  };
+}
