@@ -135,6 +135,7 @@ test(
     expect(stdout).toMatch(/kill -9 \d+: the agent of (edge|cloud), which runs .*detect/);
     expect(stdout).toMatch(/called lost \d+\.\d s after the kill \| .*detect -> (edge|cloud)/);
     expect(stdout).toMatch(/frames flow again \d+\.\d s after the kill/);
+    expect(stdout).toMatch(/ledger: sent \d+ = delivered \d+ \+ .*failover \d+.*, sequences 0-\d+/);
     expect(stdout).toContain('all processes have ended');
     const [, killed] = /kill -9 (\d+)/.exec(stdout)!;
     expect(isAlive(Number(killed))).toBe(false);

@@ -2,6 +2,7 @@
 /** The command line: argv to calls, results to text or JSON. What the calls do is elsewhere. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../main/package-facts.js';
+import { addAccountCommands } from './commands/accounts.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
@@ -27,6 +28,7 @@ function createProgram(): Command {
     .exitOverride();
   addLocalCommands(program);
   addSessionCommands(program);
+  addAccountCommands(program);
   addServiceCommands(program);
   addNodeCommands(program);
   addModelCommands(program);

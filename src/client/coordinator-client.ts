@@ -1,6 +1,7 @@
 /** Client of the coordinator: everything that a user or a page can ask. */
 import { StringDecoder } from 'node:string_decoder';
 import type { OrchestratorEvent } from '../contracts/event.js';
+import type { Loss } from '../contracts/loss.js';
 import type { NodeView } from '../contracts/node.js';
 import type { SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
 import type { ClusterSnapshot, CoordinatorHealth, Explanation, HandlerTypeView, ServiceView } from './answers.js';
@@ -36,6 +37,8 @@ export interface CoordinatorClient {
   stopSession(session_id: number): Promise<SessionView>;
   deleteSession(session_id: number): Promise<void>;
   explain(session_id: number): Promise<Explanation>;
+  /** `last`: only what was decided in the last so many seconds. */
+  loss(session_id: number, query?: { readonly last?: number }): Promise<Loss>;
   /** Oldest first. */
   events(query?: EventQuery): Promise<OrchestratorEvent[]>;
   /** Events as they happen, those after `after` first; ends when `signal` aborts or the coordinator goes. */
@@ -63,6 +66,7 @@ export function createCoordinatorClient(options: CoordinatorClientOptions): Coor
       await http.request('DELETE', `/v1/sessions/${id}`);
     },
     explain: (id) => get(`/v1/sessions/${id}/explain`),
+    loss: (id, { last } = {}) => get(`/v1/sessions/${id}/loss`, { last }),
     events: (query = {}) => get('/v1/events', { ...query }),
     async *followEvents({ signal, after }) {
       const headers = { accept: 'text/event-stream' };

@@ -55,7 +55,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     const sessions = new SessionService({ table, registry, reconciler, events, state, services, types, clock });
     const app = await createHttpApi({
-      ...{ token, epoch, sessions, table, registry, failover, events, services, types, clock, logger },
+      ...{ token, epoch, sessions, table, registry, failover, events, telemetry, services, types, clock, logger },
     });
     closers.push(() => app.close());
     const address = await listen(app, options);

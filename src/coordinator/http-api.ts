@@ -17,12 +17,14 @@ import { createHttpServer, type HttpServer } from '../http-server/http-server.js
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { EVENTS_LIMIT_DEFAULT } from '../store/store.js';
+import { accountRoutes } from './account-routes.js';
 import type { EventLog } from './event-log.js';
 import { EventStreams } from './event-stream.js';
 import { explainSession } from './explain.js';
 import type { Failover } from './failover.js';
 import { coordinatorMetrics, nodesByState, sessionsByState } from './metrics.js';
 import type { NodeRegistry } from './node-registry.js';
+import type { CoordinatorOptions } from './options.js';
 import type { SessionService } from './session-service.js';
 import type { SessionTable } from './session-table.js';
 import { handlerTypeView, serviceView } from './views.js';
@@ -35,6 +37,7 @@ export interface HttpApiOptions {
   readonly registry: NodeRegistry;
   readonly failover: Failover;
   readonly events: EventLog;
+  readonly telemetry: CoordinatorOptions['telemetry'];
   readonly services: readonly Service[];
   readonly types: HandlerTypeRegistry;
   readonly clock: Clock;
@@ -65,6 +68,7 @@ export async function createHttpApi(options: HttpApiOptions): Promise<HttpServer
   const streams = new EventStreams(events);
   app.addHook('preClose', async () => streams.close());
   sessionRoutes(app, options);
+  accountRoutes(app, options);
   clusterRoutes(app, options);
   eventRoutes(app, options, streams);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());

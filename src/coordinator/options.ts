@@ -18,8 +18,8 @@ export interface CoordinatorOptions {
   readonly services: readonly Service[];
   readonly types: HandlerTypeRegistry;
   readonly state: StateStore;
-  /** Where profiles are read back from; null: declared costs only. */
-  readonly telemetry: Pick<TelemetryStore, 'profiles'> | null;
+  /** What nodes reported: profiles are read back from it, and what became of packets; null: declared costs only. */
+  readonly telemetry: Pick<TelemetryStore, 'profiles' | 'ledger'> | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly bounds?: Partial<CoordinatorBounds>;

@@ -4,11 +4,13 @@
  * The sink's record and the source's checkpoint outlive their hosts, like files do.
  */
 import type { DataPacket, Delivery, DropPacket } from '../contracts/packet.js';
+import type { LedgerRow } from '../contracts/report.js';
 import { LinkReceiver } from '../links/link-receiver.js';
 import { memoryDial } from '../links/memory-link.js';
 import { systemClock } from '../std/clock.js';
 import { deferred } from '../std/deferred.js';
 import { silentLogger } from '../std/logger.js';
+import { Account } from './account.js';
 import type { HandlerManifest, ProcessingHandler, SourceHandler } from './define.js';
 import type { LinkWindow } from './outputs.js';
 import { HandlerRunner } from './runner.js';
@@ -51,9 +53,12 @@ const clock = systemClock();
 
 export class TestCluster {
   readonly records: SinkRecord[] = [];
+  /** What sources and sinks told of their accounts, as their agents would report it. */
+  readonly ledger: LedgerRow[] = [];
   readonly ended = deferred<void>();
   readonly #options: ClusterOptions;
   readonly #hosts: Host[] = [];
+  readonly #accounts: Account[] = [];
   readonly #cuts = new Set<() => void>();
   #checkpoint = -1;
   #emitted = 0;
@@ -102,6 +107,7 @@ export class TestCluster {
   }
 
   async close(): Promise<void> {
+    for (const account of this.#accounts) account.flush();
     for (const { runner, receivers } of this.#hosts) {
       for (const receiver of receivers) receiver.close();
       await runner.close();
@@ -124,6 +130,7 @@ export class TestCluster {
       clock,
       logger: silentLogger,
       telemetry: new Telemetry({ session_id: 1, clock }),
+      account: this.#account(handler, life),
       window: windows?.[handler] ?? {},
     };
     const runner =
@@ -142,6 +149,20 @@ export class TestCluster {
       });
     });
     return { runner, receivers: [], life };
+  }
+
+  /** On the agent's side: what came through before the kill is there, and the next process is told how far it reaches. */
+  #account(handlerId: number, life: { alive: boolean }): Account {
+    const earlier = this.ledger.filter((row) => row.handler_id === handlerId).map((row) => row.last_sequence);
+    const account = new Account({
+      ...{ sessionId: 1, handlerId, clock },
+      accounted: Math.max(-1, ...earlier),
+      send: (rows) => {
+        if (life.alive) this.ledger.push(...rows);
+      },
+    });
+    this.#accounts[handlerId] = account;
+    return account;
   }
 
   #connect(handler: number): void {

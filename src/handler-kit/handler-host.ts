@@ -14,7 +14,7 @@ import type { Socket } from 'node:net';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { HandlerState } from '../contracts/node.js';
 import type { PayloadType } from '../contracts/packet.js';
-import type { ProfileSample } from '../contracts/report.js';
+import type { LedgerRow, ProfileSample } from '../contracts/report.js';
 import { refuseUpgrade } from '../links/handshake.js';
 import type { Dial } from '../links/link.js';
 import { LinkReceiver } from '../links/link-receiver.js';
@@ -23,6 +23,7 @@ import { memoryDial } from '../links/memory-link.js';
 import { type AcceptOptions, acceptLink, socketDial } from '../links/upgrade.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
+import { Account } from './account.js';
 import type { HandlerManifest } from './define.js';
 import { createHandler, type HostedHandler } from './host-handler.js';
 import { createHostServer } from './host-http.js';
@@ -151,12 +152,17 @@ export class HandlerHost {
         const handler_id = spec.handler_id;
         const onProgress = (message: string): void => send({ type: 'progress', handler_id, message });
         const onSourceFailed = (error: unknown): void => this.#sourceFailed(handler_id, error);
-        return createHandler({ manifests, config, spec, clock, logger, telemetry, onProgress, onSourceFailed });
+        return createHandler({
+          ...{ manifests, config, spec, clock, logger, telemetry, onProgress, onSourceFailed },
+          onLedger: this.#tellLedger,
+        });
       }),
     );
     for (const hosted of created) this.#handlers.set(hosted.handlerId, hosted);
     this.#timers.push(setInterval(() => this.#flush(), REPORT_FLUSH_MS));
   }
+
+  readonly #tellLedger = (rows: readonly LedgerRow[]): void => this.#options.send({ type: 'ledger', rows });
 
   #sourceFailed(handlerId: number, error: unknown): void {
     const { message } = toOrchestratorError(error);
@@ -261,9 +267,14 @@ export class HandlerHost {
     }
     const key = `${id}.${input}`;
     const { delivery, latency_ms_max: latencyMsMax } = config;
+    const { clock } = this.#options;
+    const account = { sessionId: config.session_id, handlerId: id, accounted: -1, clock, send: this.#tellLedger };
     const posted =
       this.#posted.get(key) ??
-      new PostedInput({ runner: hosted.runner, input, delivery, latencyMsMax, clock: this.#options.clock });
+      new PostedInput({
+        ...{ runner: hosted.runner, input, delivery, latencyMsMax, clock },
+        account: new Account(account),
+      });
     this.#posted.set(key, posted);
     return { posted, accepts: port.accepts };
   }
@@ -321,6 +332,8 @@ export class HandlerHost {
     if (config === null) return;
     const now = this.#options.clock.now();
     const handlers = [...this.#handlers.values()];
+    for (const one of handlers) one.flushAccount();
+    for (const posted of this.#posted.values()) posted.account.flush();
     const busy = handlers.map((one) => one.takeBusyMs());
     const total = busy.reduce((sum, ms) => sum + ms, 0);
     const cpuMs = (used.user + used.system) / 1000;

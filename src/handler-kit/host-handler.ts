@@ -7,10 +7,11 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { HandlerTypeRegistry, parseParams } from '../contracts/handler-type.js';
 import type { HandlerState, LinkStats } from '../contracts/node.js';
 import { profileKey } from '../contracts/plan.js';
-import type { LinkInfo, ProfileSample } from '../contracts/report.js';
+import type { LedgerRow, LinkInfo, ProfileSample } from '../contracts/report.js';
 import type { LinkReceiver } from '../links/link-receiver.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
+import { Account } from './account.js';
 import { allowedPath } from './allowed-path.js';
 import type { Handler, HandlerContext, HandlerManifest } from './define.js';
 import type { HostConfig, HostHandler, HostHandlerStatus, HostLink } from './host-protocol.js';
@@ -27,6 +28,7 @@ export interface CreateOptions {
   readonly telemetry: Telemetry;
   onProgress(message: string): void;
   onSourceFailed(error: unknown): void;
+  onLedger(rows: readonly LedgerRow[]): void;
 }
 
 /** An input link: `dialled` says where to, so that a changed address is seen. */
@@ -42,6 +44,7 @@ export class HostedHandler {
   readonly handler: Handler;
   readonly runner: HandlerRunner | SourceRunner;
   readonly inputs = new Map<string, InputLink>();
+  readonly #account: Account;
   readonly #profileKey: string;
   #reportedBusyMs = 0;
 
@@ -53,7 +56,15 @@ export class HostedHandler {
     this.#profileKey = profileKey(params);
     const { delivery, speed, latency_ms_max } = config;
     const logger = options.logger;
-    const common = { handlerId: spec.handler_id, manifest, delivery, speed, clock, logger, telemetry };
+    const account = new Account({
+      sessionId: config.session_id,
+      handlerId: spec.handler_id,
+      accounted: spec.accounted,
+      clock,
+      send: options.onLedger,
+    });
+    this.#account = account;
+    const common = { handlerId: spec.handler_id, manifest, delivery, speed, clock, logger, telemetry, account };
     this.runner =
       handler.kind === 'processing'
         ? new HandlerRunner({ ...common, handler })
@@ -112,6 +123,11 @@ export class HostedHandler {
       const ends = { session_id: config.session_id, source_handler, target_handler, source_node, target_node };
       return [{ timestamp, ...ends, packets, bytes, latency_ms: latencyMs }];
     });
+  }
+
+  /** Hands over what its account has not told yet. */
+  flushAccount(): void {
+    this.#account.flush();
   }
 
   async close(): Promise<void> {

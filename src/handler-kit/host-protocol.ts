@@ -7,7 +7,7 @@ import type { BlueprintHandler, BlueprintLink } from '../contracts/blueprint.js'
 import type { Problem } from '../contracts/errors.js';
 import type { HandlerState, HandlerStats, LinkStats } from '../contracts/node.js';
 import type { Delivery } from '../contracts/packet.js';
-import type { LinkInfo, PacketInfo, ProfileSample } from '../contracts/report.js';
+import type { LedgerRow, LinkInfo, PacketInfo, ProfileSample } from '../contracts/report.js';
 import type { ClockCorrection } from '../std/corrected-clock.js';
 
 /** Where the receiving end of a link dials its source. */
@@ -28,6 +28,8 @@ export interface HostLink extends BlueprintLink {
 export interface HostHandler extends BlueprintHandler {
   /** Sources: the highest sequence known to be settled everywhere, -1 at first. */
   readonly resume_after: number;
+  /** Sources and sinks: highest sequence in the ledger rows of its earlier processes, -1 when there is none. */
+  readonly accounted: number;
 }
 
 /** Everything a host needs. Sent again (same handlers, changed links) when a plan changes around it. */
@@ -93,7 +95,9 @@ export type FromHost =
       readonly link_info: readonly LinkInfo[];
       /** Rows that did not fit since the last report. */
       readonly lost_rows: number;
-    };
+    }
+  /** Rows of sources and sinks for the ledger, as soon as they are known. */
+  | { readonly type: 'ledger'; readonly rows: readonly LedgerRow[] };
 
 /** How often a host hands its rows to the agent, ms. */
 export const REPORT_FLUSH_MS = 500;

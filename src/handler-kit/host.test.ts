@@ -112,6 +112,7 @@ function chainConfigs(options: ChainOptions = {}): { configs: HostConfig[]; jour
         handler_type: names[id]!,
         params: { packets: 300, ...options.params?.[id] },
         resume_after: -1,
+        accounted: -1,
       }),
     ),
     links: [0, 1].filter((id) => group.includes(id) || group.includes(id + 1)).map((id) => link(id, group)),

@@ -7,6 +7,7 @@ import { LINK_WINDOW_PACKETS } from '../contracts/limits.js';
 import type { Delivery, Payload } from '../contracts/packet.js';
 import { packetBytes } from '../links/codec.js';
 import type { Clock } from '../std/clock.js';
+import type { Account } from './account.js';
 import type { HandlerRunner } from './runner.js';
 
 /** When to post again after LINK_BUSY, s. */
@@ -18,6 +19,8 @@ export interface PostedInputOptions {
   readonly delivery: Delivery;
   readonly latencyMsMax: number | null;
   readonly clock: Clock;
+  /** What is posted counts as emitted. */
+  readonly account: Account;
 }
 
 export class PostedInput {
@@ -27,6 +30,10 @@ export class PostedInput {
 
   constructor(options: PostedInputOptions) {
     this.#options = options;
+  }
+
+  get account(): Account {
+    return this.#options.account;
   }
 
   /** Takes one packet; returns its sequence. One at or below the last was posted before and is taken as done. */
@@ -46,6 +53,7 @@ export class PostedInput {
         null,
       );
     }
+    this.#options.account.note('emitted', this.#last + 1, sequence);
     this.#last = sequence;
     const packet = { kind: 'data', sequence, timestamp, deadline, payload, metadata: {} } as const;
     runner.accept(input, packet, { bytes: packetBytes(packet), sentAt: timestamp });

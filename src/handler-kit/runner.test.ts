@@ -5,6 +5,7 @@ import { LinkReceiver } from '../links/link-receiver.js';
 import { memoryDial } from '../links/memory-link.js';
 import { systemClock } from '../std/clock.js';
 import { silentLogger } from '../std/logger.js';
+import { Account } from './account.js';
 import type { HandlerManifest, ProcessingHandler } from './define.js';
 import { HandlerRunner } from './runner.js';
 import { Telemetry } from './telemetry.js';
@@ -38,7 +39,8 @@ function setup({ delivery = 'all', speed = 1, process }: Setup) {
   };
   const handler: ProcessingHandler = { kind: 'processing', process, close() {} };
   const telemetry = new Telemetry({ session_id: 1, clock });
-  const common = { handlerId: 4, manifest, handler, delivery, speed, clock, logger: silentLogger, telemetry };
+  const account = new Account({ sessionId: 1, handlerId: 4, accounted: -1, clock, send() {} });
+  const common = { handlerId: 4, manifest, handler, delivery, speed, clock, logger: silentLogger, telemetry, account };
   const runner = new HandlerRunner(common);
   const sender = runner.outputs.add(LINK);
   const out: LinkPacket[] = [];

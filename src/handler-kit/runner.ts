@@ -11,12 +11,13 @@
 import type { HandlerStats } from '../contracts/node.js';
 import type { DataPacket, Delivery, DropReason, Payload } from '../contracts/packet.js';
 import { payloadBytes } from '../links/codec.js';
-import type { Arrival, LinkDrop, LinkPacket, SkipPacket } from '../links/link.js';
+import { type Arrival, firstOf, type LinkDrop, type LinkPacket, type SkipPacket } from '../links/link.js';
 import type { LinkReceiver } from '../links/link-receiver.js';
 import { sequencesOf } from '../links/link-sender.js';
 import type { Clock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
+import type { Account } from './account.js';
 import type { HandlerManifest, ProcessingHandler, ProcessResult } from './define.js';
 import { HandlerMeter } from './handler-meter.js';
 import { Join, type JoinedSet, type Outcome } from './join.js';
@@ -36,13 +37,14 @@ export interface RunnerOptions<H> {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  /** Kept by a source (what it emitted) and by a handler where packets end (what became of each). */
+  readonly account: Account;
   readonly window?: LinkWindow;
 }
 
 export class HandlerRunner {
   readonly #options: RunnerOptions<ProcessingHandler>;
   readonly #join: Join;
-  readonly #sink: boolean;
   readonly #receivers: (LinkReceiver | undefined)[] = [];
   readonly meter = new HandlerMeter();
   readonly outputs: Outputs;
@@ -60,7 +62,6 @@ export class HandlerRunner {
   constructor(options: RunnerOptions<ProcessingHandler>) {
     this.#options = options;
     const { handlerId, manifest, handler, delivery, clock } = options;
-    this.#sink = manifest.outputs.length === 0;
     this.startsAfter = handler.committed ?? null;
     this.#handled = this.#settled = this.startsAfter ?? -1;
     this.#join = new Join({
@@ -81,7 +82,13 @@ export class HandlerRunner {
       onDropped: (reason) => this.meter.dropped(reason),
     });
     this.#join.raiseFloor(this.#handled);
+    if (this.startsAfter !== null) options.account.settled(this.startsAfter);
     void this.#loop();
+  }
+
+  /** Packets end here: nothing is linked to it. */
+  get #sink(): boolean {
+    return this.outputs.count === 0;
   }
 
   /** Highest sequence settled at this handler and everywhere behind it; `latest` keeps no such account before the end. */
@@ -135,6 +142,7 @@ export class HandlerRunner {
   /** An earlier host of this handler had settled everything up to `sequence`. */
   raiseFloor(sequence: number): void {
     this.#handled = Math.max(this.#handled, sequence);
+    if (this.#sink) this.#options.account.settled(sequence);
     this.#settle(sequence);
   }
 
@@ -200,7 +208,10 @@ export class HandlerRunner {
     if (result instanceof Error) return this.#dropSet(first, 'error', result);
     const nowMs = clock.monotonicMs();
     this.meter.served({ serviceMs: nowMs - startMs, busyMs, queueMs: startMs - set.readyMs, nowMs });
-    if (this.#sink) this.meter.delivered((clock.now() - first.timestamp) * 1000);
+    if (this.#sink) {
+      this.meter.delivered((clock.now() - first.timestamp) * 1000);
+      this.#options.account.note('delivered', set.sequence, set.sequence);
+    }
     this.#emit(first, result);
   }
 
@@ -274,8 +285,11 @@ export class HandlerRunner {
   #passMarker(marker: LinkDrop | SkipPacket): void {
     this.outputs.emitAll(marker);
     if (!this.#sink) return;
+    const { account } = this.#options;
     const cause = marker.kind === 'skip' ? 'skipped' : `${marker.reason} ${marker.handler_id}`;
     this.meter.dropSeen(cause, sequencesOf(marker));
+    if (marker.kind === 'skip') account.note('skipped', firstOf(marker), marker.sequence);
+    else account.note(marker.reason, firstOf(marker), marker.sequence, marker.handler_id);
     if (marker.kind === 'drop') this.#tellDropped(marker);
   }
 

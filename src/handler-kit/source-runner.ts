@@ -119,13 +119,15 @@ export class SourceRunner {
 
   async #emit(...[payload, metadata]: Parameters<SourceControl['emit']>): Promise<void> {
     if (this.#abort.signal.aborted || this.meter.ended) return;
-    const { clock, delivery, latencyMsMax, handlerId, telemetry } = this.#options;
+    const { clock, delivery, latencyMsMax, handlerId, telemetry, account } = this.#options;
     const sequence = this.#next;
     this.#next = sequence + 1;
     const timestamp = clock.now();
     const deadline = delivery === 'latest' && latencyMsMax !== null ? timestamp + latencyMsMax / 1000 : 0;
     const header = { sequence, timestamp, deadline };
     this.meter.lastSequence = sequence;
+    // From 0: whatever lies before was emitted by an earlier process, and is left out where that has told of it.
+    account.note('emitted', 0, sequence);
     if ('skip' in payload) {
       this.meter.dropped('error');
       this.outputs.emitAll({ kind: 'drop', ...header, reason: 'error', handler_id: handlerId, detail: payload.skip });
@@ -162,12 +164,14 @@ export class SourceRunner {
       handler_id: this.#options.handlerId,
     };
     this.#next = received + 1;
+    this.#options.account.note('emitted', 0, received);
     this.outputs.emitAll(lost);
   }
 
   #end(): void {
     if (this.meter.ended) return;
     this.meter.ended = true;
+    this.#options.account.note('emitted', 0, this.#next - 1);
     this.outputs.emitAll({ kind: 'end', sequence: this.#next, timestamp: this.#options.clock.now(), deadline: 0 });
   }
 }

@@ -10,6 +10,7 @@ import { pageUrl } from '../client/index.js';
 import { DEMO_DIR } from '../config/cluster-file.js';
 import { defaultCacheDir } from '../config/environment.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import type { Loss } from '../contracts/loss.js';
 import type { Objective, Refusal, SessionPlan } from '../contracts/plan.js';
 import type { SessionCreated, SessionView } from '../contracts/session.js';
 import { findOutput } from './boxes-journal.js';
@@ -21,6 +22,7 @@ import { enrolFaces } from './gallery.js';
 import { SERVICES_DIR, samplePicturesDir } from './package-facts.js';
 import { findService, type HandlerParams, paramsFor } from './session-request.js';
 import { awaitRunning, awaitSession } from './session-wait.js';
+import { lossText } from './text/loss-text.js';
 import { choiceLine, linkTable, objectiveText, placementTable } from './text/plan-text.js';
 import { dropsText, handlerStatsTable, linkStatsTable, sinkFigures, summaryLine } from './text/session-text.js';
 import { left, ms, right, seconds, table } from './text/table.js';
@@ -39,6 +41,7 @@ export interface DemoResult {
   readonly session: SessionView;
   readonly recovery: Recovery;
   readonly after: SessionView;
+  readonly loss: Loss;
   readonly pictures: string;
   readonly database: string;
   readonly elapsed_ms: number;
@@ -142,11 +145,12 @@ class Demo {
       onProgress('measuring on the nodes that are left');
       await sleep(MEASURE_AFTER_MS, undefined, { signal: this.#options.signal });
       const after = await this.#session();
-      onText(`\n${summaryLine(after)}`);
+      const loss = await this.#cluster.coordinator.loss(this.#sessionId);
+      onText(`\n${summaryLine(after)}\nledger: ${lossText(loss)}`);
       const pictures = this.#pictures();
       onText(this.#whereText(pictures));
       const elapsed_ms = Math.round(performance.now() - startedMs);
-      return { plan, session, recovery, after, pictures, database: this.#cluster.database, elapsed_ms };
+      return { plan, session, recovery, after, loss, pictures, database: this.#cluster.database, elapsed_ms };
     } finally {
       watch.close();
     }

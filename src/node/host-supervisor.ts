@@ -21,6 +21,7 @@ import { rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OrchestratorError, type Problem } from '../contracts/errors.js';
+import type { LedgerRow } from '../contracts/report.js';
 import type { FromHost, HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
 import { Backoff } from '../std/backoff.js';
 import type { ClockCorrection } from '../std/corrected-clock.js';
@@ -44,11 +45,13 @@ export interface HostSupervisorOptions {
   readonly logger: Logger;
   clockCorrection(): ClockCorrection;
   onReport(report: HostReport): void;
+  onLedger(rows: readonly LedgerRow[]): void;
 }
 
 export class HostSupervisor {
   readonly #options: HostSupervisorOptions;
   readonly #settled = new Map<number, number>();
+  readonly #accounted = new Map<number, number>();
   readonly #statuses = new Map<number, HostHandlerStatus>();
   readonly #stopping = new AbortController();
   readonly #watchers = new Set<() => void>();
@@ -93,6 +96,10 @@ export class HostSupervisor {
   settled(handler_id: number): number {
     return this.#settled.get(handler_id) ?? -1;
   }
+  /** Highest sequence that a handler has accounted for. */
+  accounted(handler_id: number): number {
+    return this.#accounted.get(handler_id) ?? -1;
+  }
   /** Resolves when it is ready or running (again); throws its problem when it failed, HOST_EXITED when it was stopped. */
   async whenReady(): Promise<void> {
     while (this.#state !== 'ready' && this.#state !== 'running') {
@@ -105,7 +112,10 @@ export class HostSupervisor {
   /** The first one starts it; later ones have the same handlers with other links. */
   configure(config: HostConfig): void {
     this.#config = config;
-    for (const { handler_id, resume_after } of config.handlers) this.#settle(handler_id, resume_after);
+    for (const { handler_id, resume_after, accounted } of config.handlers) {
+      raise(this.#settled, handler_id, resume_after);
+      raise(this.#accounted, handler_id, accounted);
+    }
     if (this.#life === null) this.#life = this.#live();
     else this.#process?.send({ type: 'configure', config: this.#resumed(config) });
   }
@@ -285,21 +295,25 @@ export class HostSupervisor {
         if (message.id === this.#pingId) this.#ponged?.resolve();
         for (const status of message.handlers) {
           this.#statuses.set(status.handler_id, status);
-          this.#settle(status.handler_id, status.settled);
+          raise(this.#settled, status.handler_id, status.settled);
         }
         return;
       case 'report':
         this.#options.onReport(message);
+        return;
+      case 'ledger':
+        for (const row of message.rows) raise(this.#accounted, row.handler_id, row.last_sequence);
+        this.#options.onLedger(message.rows);
     }
   }
 
   #resumed(config: HostConfig): HostConfig {
-    const handlers = config.handlers.map((one) => ({ ...one, resume_after: this.settled(one.handler_id) }));
+    const handlers = config.handlers.map((one) => ({
+      ...one,
+      resume_after: this.settled(one.handler_id),
+      accounted: this.accounted(one.handler_id),
+    }));
     return { ...config, handlers };
-  }
-
-  #settle(handler_id: number, sequence: number): void {
-    this.#settled.set(handler_id, Math.max(this.settled(handler_id), sequence));
   }
 
   #failure(handler_id: number, problem: Problem): OrchestratorError {
@@ -327,6 +341,10 @@ export class HostSupervisor {
     this.#watchers.clear();
     for (const resolve of watchers) resolve();
   }
+}
+
+function raise(highest: Map<number, number>, handler_id: number, sequence: number): void {
+  highest.set(handler_id, Math.max(highest.get(handler_id) ?? -1, sequence));
 }
 
 /** Whether one of `promises` has settled within `ms`. */

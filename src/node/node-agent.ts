@@ -66,6 +66,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       },
       onReport: ({ packet_info, profile, link_info, lost_rows }: HostReport) =>
         reporter?.add({ packet_info, profile, link_info }, lost_rows),
+      onLedger: (ledger) => reporter?.add({ ledger }),
     },
   });
   const { types, token, logger } = options;

@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { PacketInfo, Report } from '../contracts/report.js';
+import type { LedgerRow, PacketInfo, Report } from '../contracts/report.js';
 import { REPORT_ROWS, ReportSpool } from './report-spool.js';
 
 const packets = (count: number, from = 0): PacketInfo[] =>
@@ -63,6 +63,56 @@ test('at the bound the oldest rows go, and every row is either kept or counted',
       const kept = taken(spool).flatMap((report) => report.packet_info ?? []);
       expect(kept.length + lost).toBe(added);
       expect(kept.map((row) => row.sequence)).toEqual(kept.map((_, index) => lost + index));
+    }),
+    { numRuns: 50 },
+  );
+});
+
+const run = (sequence: number, fate: LedgerRow['fate'], incarnation = 1): LedgerRow => ({
+  ...{ timestamp: sequence, session_id: 1, handler_id: 5, incarnation, fate, at_handler: null },
+  ...{ first_sequence: sequence, last_sequence: sequence, packets: 1 },
+});
+
+test('ledger rows side by side with one cause leave as one', async () => {
+  const spool = new ReportSpool();
+  for (const sequence of [0, 1, 2]) spool.add({ ledger: [run(sequence, 'delivered'), run(sequence, 'emitted')] });
+  spool.add({ ledger: [run(3, 'late'), run(4, 'delivered', 2)] });
+  await spool.seal(1);
+  const rows = taken(spool).flatMap((report) => report.ledger ?? []);
+  expect(rows.map((row) => [row.fate, row.first_sequence, row.last_sequence, row.packets, row.incarnation])).toEqual([
+    ...[
+      ['delivered', 0, 2, 3, 1],
+      ['emitted', 0, 2, 3, 1],
+    ],
+    ...[
+      ['late', 3, 3, 1, 1],
+      ['delivered', 4, 4, 1, 2],
+    ],
+  ]);
+});
+
+test('ledger rows outlive the bound of the spool: by account and cause nothing is missing', async () => {
+  const step = fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constant('seal' as const));
+  const fates = fc.array(fc.constantFrom('delivered' as const, 'late' as const), { minLength: 1, maxLength: 5 });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), fates, async (steps, pattern) => {
+      const spool = new ReportSpool({ rowsMax: 50 });
+      let sequence = 0;
+      const expected = { delivered: 0, late: 0 };
+      for (const one of steps) {
+        if (one === 'seal') await spool.seal(1);
+        else {
+          const fate = pattern[sequence % pattern.length]!;
+          spool.add({ packet_info: packets(one), ledger: [run(sequence, fate)] });
+          expected[fate] += 1;
+          sequence += 1;
+        }
+      }
+      await spool.seal(1);
+      const rows = taken(spool).flatMap((report) => report.ledger ?? []);
+      const told = { delivered: 0, late: 0 };
+      for (const row of rows) told[row.fate as 'delivered'] += row.packets;
+      expect(told).toEqual(expected);
     }),
     { numRuns: 50 },
   );

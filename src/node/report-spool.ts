@@ -1,14 +1,17 @@
 /**
  * Rows on their way to the collector, in memory: gathered until they are sealed into reports, and kept (compressed, about
  * a tenth) until the collector has taken them. Invariant: at most `rowsMax` rows; beyond it the oldest go, counted.
+ * Ledger rows never go, because the account of a session must sum: they come back from a report that has to go, and are
+ * put together into fewer that say less of where in a stretch something was dropped.
  * A sealed report never changes: sent again it has the same report_id, and the collector stores it once.
  */
 import { randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import type { Report } from '../contracts/report.js';
+import { accountKey, coarsen, extendRun } from '../contracts/ledger.js';
+import type { LedgerRow, Report } from '../contracts/report.js';
 
-const KINDS = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info'] as const;
+const KINDS = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info', 'ledger'] as const;
 type Kind = (typeof KINDS)[number];
 export type Rows = { readonly [K in Kind]?: readonly NonNullable<Report[K]>[number][] };
 
@@ -16,6 +19,8 @@ export type Rows = { readonly [K in Kind]?: readonly NonNullable<Report[K]>[numb
 export const SPOOL_ROWS_MAX = 1_000_000;
 /** Rows of one report: with the longest profile keys 10 MB, below REPORT_BODY_BYTES_MAX. */
 export const REPORT_ROWS = 20_000;
+/** Ledger rows that wait as they came, 2 MB; beyond it, a row per account and cause is what they come down to. */
+export const LEDGER_ROWS_FINE = 10_000;
 /** Fast rather than small: reports share a core with handlers. */
 const GZIP_LEVEL = 1;
 
@@ -23,6 +28,8 @@ export interface SealedReport {
   readonly report_id: string;
   readonly rows: number;
   readonly bytes: Buffer;
+  /** Its ledger rows, for when it has to make room. */
+  readonly ledger: readonly LedgerRow[];
 }
 
 const compress = promisify(gzip);
@@ -32,6 +39,9 @@ export class ReportSpool {
   readonly #sealed: SealedReport[] = [];
   #open = new Map<Kind, unknown[]>();
   #openRows = 0;
+  #ledger: LedgerRow[] = [];
+  /** By account, the row that the next may extend. */
+  #newest = new Map<string, LedgerRow>();
   #sealedRows = 0;
   #lostRows = 0;
 
@@ -47,12 +57,14 @@ export class ReportSpool {
   }
 
   get rows(): number {
-    return this.#openRows + this.#sealedRows;
+    return this.#openRows + this.#ledger.length + this.#sealedRows;
   }
 
   add(rows: Rows, lostRows = 0): void {
     this.#lostRows += lostRows;
+    for (const row of rows.ledger ?? []) this.#account(row);
     for (const kind of KINDS) {
+      if (kind === 'ledger') continue;
       const given = rows[kind] ?? [];
       if (given.length === 0) continue;
       let list = this.#open.get(kind);
@@ -71,12 +83,14 @@ export class ReportSpool {
     const open = this.#open;
     this.#open = new Map();
     this.#openRows = 0;
+    if (this.#ledger.length > 0) open.set('ledger', this.#ledger);
+    this.#setLedger([]);
     for (const [report, rows] of parts(open)) {
       this.#sealedRows += rows;
       const report_id = randomUUID();
       const body = JSON.stringify({ ...(node_id === null ? {} : { node_id }), report_id, ...report });
       const bytes = await compress(body, { level: GZIP_LEVEL });
-      this.#sealed.push({ report_id, rows, bytes });
+      this.#sealed.push({ report_id, rows, bytes, ledger: (report.ledger ?? []) as LedgerRow[] });
     }
     this.#makeRoom();
   }
@@ -94,12 +108,27 @@ export class ReportSpool {
     this.#sealedRows -= report.rows;
   }
 
+  #account(row: LedgerRow): void {
+    const key = accountKey(row);
+    if (extendRun(this.#newest.get(key), row)) return;
+    const own = { ...row };
+    this.#ledger.push(own);
+    this.#newest.set(key, own);
+    if (this.#ledger.length > LEDGER_ROWS_FINE) this.#setLedger(coarsen(this.#ledger));
+  }
+
+  #setLedger(rows: LedgerRow[]): void {
+    this.#ledger = rows;
+    this.#newest = new Map();
+  }
+
   #makeRoom(): void {
     while (this.rows > this.#rowsMax) {
       const oldest = this.#sealed[0];
       if (oldest !== undefined) {
         this.remove(oldest);
-        this.#lostRows += oldest.rows;
+        this.#lostRows += oldest.rows - oldest.ledger.length;
+        if (oldest.ledger.length > 0) this.#setLedger(coarsen([...oldest.ledger, ...this.#ledger]));
         continue;
       }
       const longest = [...this.#open.values()].sort((a, b) => b.length - a.length)[0];

@@ -92,11 +92,11 @@ export function canonical(value: unknown): string {
 export function hostHandlers(
   group: HostGroup,
   resolved: ResolvedBlueprint,
-  settled: (handler_id: number) => number,
+  earlier: (handler_id: number) => Pick<HostHandler, 'resume_after' | 'accounted'>,
 ): HostHandler[] {
   return [...group.handlers.keys()].map((id) => {
     const { handler, type, params } = resolved.handlers.get(id)!;
-    return { ...handler, handler_type: type.handler_type_id, params, resume_after: settled(id) };
+    return { ...handler, handler_type: type.handler_type_id, params, ...earlier(id) };
   });
 }
 

@@ -22,6 +22,7 @@ import type { NodeSession, ResolvedBlueprint } from '../contracts/blueprint.js';
 import { type OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { HandlerState, ObservedHandler, ObservedSession } from '../contracts/node.js';
+import type { LedgerRow } from '../contracts/report.js';
 import type { HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
 import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
@@ -50,6 +51,7 @@ export interface SessionContext {
   /** A path that no other host of this agent has. */
   newSocketPath(): string;
   onReport(report: HostReport): void;
+  onLedger(rows: readonly LedgerRow[]): void;
 }
 
 export interface Host extends HostGroup {
@@ -75,6 +77,7 @@ const WORST_FIRST: readonly HandlerState[] = ['failed', 'preparing', 'draining',
 export class Session {
   readonly #context: SessionContext;
   readonly #settled = new Map<number, number>();
+  readonly #accounted = new Map<number, number>();
   /** What the handlers of ended hosts told last: a stopped session still says what became of its packets. */
   readonly #lastStatus = new Map<number, HostHandlerStatus>();
   /** Oldest first; a handler that is being replaced is in two of them. */
@@ -258,6 +261,7 @@ export class Session {
     for (const { handlers, supervisor } of hosts) {
       for (const id of handlers.keys()) {
         this.#settled.set(id, Math.max(this.#settled.get(id) ?? -1, supervisor.settled(id)));
+        this.#accounted.set(id, Math.max(this.#accounted.get(id) ?? -1, supervisor.accounted(id)));
         const last = supervisor.status(id);
         if (last !== undefined) this.#lastStatus.set(id, last);
       }
@@ -266,7 +270,8 @@ export class Session {
   }
 
   #newHost(group: HostGroup): Host {
-    const { hostEntry, hostEnvironment, hostMemMbMax, bounds, logger, clockCorrection, onReport } = this.#context;
+    const { hostEntry, hostEnvironment, hostMemMbMax, bounds, logger } = this.#context;
+    const { clockCorrection, onReport, onLedger } = this.#context;
     const supervisor = new HostSupervisor({
       name: `session ${this.session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
       entry: hostEntry,
@@ -276,6 +281,7 @@ export class Session {
       logger,
       clockCorrection,
       onReport,
+      onLedger,
     });
     return { ...group, session_id: this.session_id, socketPath: this.#context.newSocketPath(), supervisor };
   }
@@ -290,7 +296,10 @@ export class Session {
       generation: target.generation,
       delivery: target.delivery,
       latency_ms_max: target.latency_ms_max ?? null,
-      handlers: hostHandlers(host, resolved, (id) => this.#settled.get(id) ?? -1),
+      handlers: hostHandlers(host, resolved, (id) => ({
+        resume_after: this.#settled.get(id) ?? -1,
+        accounted: this.#accounted.get(id) ?? -1,
+      })),
       links: hostLinks(host, target, socketOf),
       ...{ threads, speed, cacheDir, allow, token },
       outputDir: this.#outputDir(target),

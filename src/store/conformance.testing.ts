@@ -10,8 +10,10 @@ import {
   PACKET_EVENTS,
   type ProfileSample,
   type Report,
+  type SinkFate,
 } from '../contracts/report.js';
 import type { StoredSession } from '../contracts/session.js';
+import type { LedgerAccounts } from './ledger-accounts.js';
 import {
   STATE_RETENTION,
   type StateStore,
@@ -197,6 +199,44 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
       expect(await store.profiles(T0 + 11)).toEqual([]);
       await put({ profile: [{ ...slow, packets: 1e300, service_ms: 1e300, timestamp: T0 + 20 }] });
       expect(await store.profiles(T0 + 11)).toEqual([]);
+    });
+
+    it('counts every sequence of a session once, over all its rows or those of a window', async () => {
+      const row = (handler_id: number, fate: LedgerFate, first: number, last: number, at: number, more = {}) => ({
+        ...{ ...ledgerRow(fate, first, last), handler_id, timestamp: T0 + at, at_handler: null, ...more },
+      });
+      await put({ ledger: [row(0, 'emitted', 0, 99, 1), row(5, 'delivered', 0, 39, 1), row(5, 'queue', 40, 49, 2)] });
+      await put({ ledger: [row(5, 'delivered', 0, 9, 1, { session_id: 2 }), row(0, 'emitted', 0, 200, -50)] });
+      const later = { incarnation: 1000 * T0 + 9 };
+      const mixed = { ...later, at_handler: 2, packets: 3 };
+      const late = [row(5, 'late', 70, 79, 5, mixed), row(5, 'delivered', 70, 79, 5, { ...later, packets: 7 })];
+      await put({ ledger: [row(5, 'delivered', 45, 59, 4, later), row(5, 'settled', 0, 64, 3, later), ...late] }, 2);
+      await put({ ledger: [row(4, 'skipped', 3, 4, 6)] }, 2);
+      const sources = [{ handler_id: 0, first: 0, next: 100 }];
+      const count = (fate: SinkFate, packets: number, at_handler: number | null = null) => ({
+        fate,
+        at_handler,
+        packets,
+      });
+      const other = { handler_id: 4, first: 0, next: 5, fates: [count('skipped', 2)], settled: 0, unreported: 3 };
+      const whole = { handler_id: 5, first: 0, next: 80, settled: 5, unreported: 5 };
+      const query = { session_id: 1, from: T0 };
+      const byFate = (accounts: LedgerAccounts) => ({
+        ...accounts,
+        sinks: accounts.sinks.map((sink) => ({
+          ...sink,
+          fates: sink.fates.toSorted((a, b) => (a.fate < b.fate ? -1 : 1)),
+        })),
+      });
+      expect(byFate(await store.ledger(query))).toEqual({
+        sources,
+        sinks: [other, { ...whole, fates: [count('delivered', 57), count('late', 3, 2), count('queue', 10)] }],
+      });
+      expect(byFate(await store.ledger({ ...query, since: T0 + 4 }))).toEqual({
+        sources,
+        sinks: [other, { ...whole, first: 65, settled: 0, fates: [count('delivered', 7), count('late', 3, 2)] }],
+      });
+      expect(await store.ledger({ session_id: 9 })).toEqual({ sources: [], sinks: [] });
     });
 
     it('returns the newest rows, oldest first', async () => {

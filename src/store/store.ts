@@ -10,6 +10,7 @@ import type { NodeFacts } from '../contracts/node.js';
 import type { Profile } from '../contracts/plan.js';
 import type { Report } from '../contracts/report.js';
 import type { StoredSession } from '../contracts/session.js';
+import type { LedgerAccounts, LedgerQuery } from './ledger-accounts.js';
 
 /** A node as it was last seen; outlives a restart of the coordinator. */
 export interface NodeSeen {
@@ -167,6 +168,8 @@ export interface TelemetryStore {
    * `samples` is the number of packets.
    */
   profiles(since: number): Promise<Profile[]>;
+  /** The accounts of a session's sources and sinks, in which every sequence counts once. */
+  ledger(query: LedgerQuery): Promise<LedgerAccounts>;
   /** The newest rows of one table by timestamp, oldest first. */
   recent(table: TelemetryTable, query: RecentQuery): Promise<TelemetryRow[]>;
   /** One read-only query in the database's own SQL; SQL_REFUSED with the database's message for anything else. */

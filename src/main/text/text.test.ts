@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import type { LossDrop, SinkLoss } from '../../contracts/loss.js';
 import type { SessionPlan } from '../../contracts/plan.js';
 import { outageOf, ranges } from '../demo-watch.js';
+import { lossText } from './loss-text.js';
 import { choiceLine, explainText, refusalText } from './plan-text.js';
 import { bytes, left, ms, right, table } from './table.js';
 
@@ -98,4 +100,30 @@ test('an outage is the longest gap between delivered frames after the kill', () 
   expect(outage?.resumedAt).toBe(3.1);
   expect(outageOf(arrivals, 3.4)).toBeNull();
   expect(ranges([5, 1, 2, 3, 7, 8])).toBe('1-3, 5, 7-8');
+});
+
+test('a loss line has every reason that took something, where it did, and failover always', () => {
+  const drop = (reason: LossDrop['reason'], packets: number, handler_name: string | null = null) => ({
+    ...{ reason, packets, handler_name, handler_id: handler_name === null ? null : 4 },
+  });
+  const sink: SinkLoss = {
+    ...{ handler_id: 8, handler_name: 'render', first_sequence: 0, next_sequence: 9000, sent: 9000 },
+    ...{ delivered: 8961, delivered_by_settlement: 0, skipped: 0, in_flight: 0 },
+    drops: [drop('queue', 9, 'detect'), drop('late', 30, 'recognize')],
+  };
+  const loss = { session_id: 1, timestamp: 0, since: null, ended: false, sinks: [sink] };
+  expect(lossText(loss)).toBe(
+    'sent 9000 = delivered 8961 + late 30 (recognize) + queue 9 (detect) + failover 0, sequences 0-8999',
+  );
+  const torn: SinkLoss = {
+    ...{ ...sink, delivered: 20, delivered_by_settlement: 4, skipped: 2, in_flight: 1, sent: 30, next_sequence: 30 },
+    drops: [drop('failover', 4, 'detect'), drop('failover', 3)],
+  };
+  const nothing = { ...sink, handler_name: 'log', sent: 0, next_sequence: 0, delivered: 0, drops: [] };
+  expect(lossText({ ...loss, ended: true, sinks: [torn, nothing] })).toBe(
+    [
+      'render: sent 30 = delivered 20 (4 by settlement) + skipped 2 + failover 7 (detect 4, not reported 3) + in flight at the end 1, sequences 0-29',
+      'log: sent 0 = delivered 0 + failover 0',
+    ].join('\n'),
+  );
 });

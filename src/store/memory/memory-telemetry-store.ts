@@ -1,6 +1,8 @@
 /** TelemetryStore in one process's memory, bounded by the same retention. It has no SQL. */
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
+import { groupBy } from '../../std/group-by.js';
+import { type LedgerAccounts, type LedgerQuery, type StoredLedgerRow, sinkAccounts } from '../ledger-accounts.js';
 import { isUsableProfile, reportRows, unpackPackets } from '../report-rows.js';
 import {
   type RecentQuery,
@@ -45,6 +47,27 @@ export class MemoryTelemetryStore implements TelemetryStore {
       else group.push(row);
     }
     return [...groups.values()].map(weightedMean).filter(isUsableProfile).sort(byPlace);
+  }
+
+  async ledger({ session_id, from = 0, since = 0 }: LedgerQuery): Promise<LedgerAccounts> {
+    const ofSession = this.#rows('ledger').filter(
+      (row) => row.session_id === session_id && Number(row.timestamp) >= from,
+    );
+    const [emitted, ended] = [true, false].map((isSource) =>
+      ofSession.filter((row) => (row.fate === 'emitted') === isSource),
+    ) as [TelemetryRow[], TelemetryRow[]];
+    const sources = [...groupBy(emitted, (row) => Number(row.handler_id))].map(([handler_id, rows]) => ({
+      handler_id,
+      first: Math.min(...rows.map((row) => Number(row.first_sequence))),
+      next: nextOf(rows),
+    }));
+    sources.sort((a, b) => a.handler_id - b.handler_id);
+    const before = ended.filter((row) => Number(row.timestamp) < since);
+    const decided = new Map(
+      [...groupBy(before, (row) => Number(row.handler_id))].map(([id, rows]) => [id, nextOf(rows)]),
+    );
+    const rows = ended.filter((row) => Number(row.timestamp) >= since || row.fate === 'settled').sort(bySequence);
+    return { sources, sinks: sinkAccounts(rows as unknown as StoredLedgerRow[], { sources, decided }) };
   }
 
   async recent(table: TelemetryTable, { since, limit }: RecentQuery): Promise<TelemetryRow[]> {
@@ -104,6 +127,16 @@ function weightedMean(rows: readonly TelemetryRow[]): Profile {
     cpu_ms: mean('cpu_ms'),
     out_bytes: mean('out_bytes'),
   };
+}
+
+function nextOf(rows: readonly TelemetryRow[]): number {
+  return 1 + rows.reduce((highest, row) => Math.max(highest, Number(row.last_sequence)), -1);
+}
+
+const LEDGER_ORDER = ['handler_id', 'first_sequence', 'last_sequence', 'incarnation', 'node_id'];
+
+function bySequence(a: TelemetryRow, b: TelemetryRow): number {
+  return LEDGER_ORDER.reduce((order, column) => order || Number(a[column]) - Number(b[column]), 0);
 }
 
 function byPlace(a: Profile, b: Profile): number {

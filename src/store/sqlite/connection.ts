@@ -55,6 +55,16 @@ export function transaction<T>(db: Database, work: () => T): T {
   }
 }
 
+/** Runs `work`, whose queries all see the database as it is now. */
+export function snapshot<T>(db: Database, work: () => T): T {
+  db.exec('BEGIN');
+  try {
+    return work();
+  } finally {
+    db.exec('COMMIT');
+  }
+}
+
 /** Whatever was thrown while using the database at `path`, as an error that may cross the thread's boundary. */
 export function databaseError(error: unknown, path: string): OrchestratorError {
   if (error instanceof OrchestratorError) return error;

@@ -3,6 +3,7 @@
  * own (query-process.ts), because a thread inside a long query cannot be stopped and would hold up the reports behind it.
  */
 import type { Profile } from '../../contracts/plan.js';
+import type { LedgerAccounts, LedgerQuery } from '../ledger-accounts.js';
 import { reportRows } from '../report-rows.js';
 import {
   type RecentQuery,
@@ -54,6 +55,10 @@ class SqliteTelemetryStore implements TelemetryStore {
 
   profiles(since: number): Promise<Profile[]> {
     return this.#call('profiles', since);
+  }
+
+  ledger(query: LedgerQuery): Promise<LedgerAccounts> {
+    return this.#call('ledger', query);
   }
 
   recent(table: TelemetryTable, query: RecentQuery): Promise<TelemetryRow[]> {

@@ -1,8 +1,15 @@
 /** What the worker thread does for the telemetry store. Every function is synchronous and one transaction at most. */
 import type { Profile } from '../../contracts/plan.js';
+import {
+  type LedgerAccounts,
+  type LedgerQuery,
+  type SourceAccount,
+  type StoredLedgerRow,
+  sinkAccounts,
+} from '../ledger-accounts.js';
 import { isUsableProfile, type PackedPackets, type ReportRows, rowCount, unpackPackets } from '../report-rows.js';
 import { type RecentQuery, type SqlValue, TELEMETRY_TABLES, type TelemetryRow, type TelemetryTable } from '../store.js';
-import { type Database, transaction } from './connection.js';
+import { type Database, snapshot, transaction } from './connection.js';
 import { type PruneChunk, pruneChunk } from './prune.js';
 
 /** A report as it crosses to the worker. */
@@ -17,6 +24,7 @@ export interface TelemetryOperations {
   /** False when the report was stored before. */
   storeRows(input: StoreRowsInput): boolean;
   profiles(since: number): Profile[];
+  ledger(query: LedgerQuery): LedgerAccounts;
   recent(query: RecentQuery & { table: TelemetryTable }): TelemetryRow[];
   pruneChunk(chunk: PruneChunk): number;
 }
@@ -39,9 +47,34 @@ export function telemetryOperations(db: Database): TelemetryOperations {
         return true;
       }),
     profiles: (since) => (profiles.all(since) as Profile[]).filter(isUsableProfile),
+    ledger: ledgerOperation(db),
     recent: (query) => recentRows(db, query),
     pruneChunk: (chunk) => pruneChunk(db, chunk),
   };
+}
+
+function ledgerOperation(db: Database): TelemetryOperations['ledger'] {
+  const sources = db.prepare(
+    `SELECT handler_id, min(first_sequence) AS first, max(last_sequence) + 1 AS next FROM ledger
+       WHERE session_id = ? AND timestamp >= ? AND fate = 'emitted' GROUP BY handler_id ORDER BY handler_id`,
+  );
+  const decided = db.prepare(
+    `SELECT handler_id, max(last_sequence) + 1 AS next FROM ledger
+       WHERE session_id = ? AND timestamp >= ? AND fate <> 'emitted' AND timestamp < ? GROUP BY handler_id`,
+  );
+  const rows = db.prepare(
+    `SELECT handler_id, node_id, incarnation, fate, at_handler, first_sequence, last_sequence, packets FROM ledger
+       WHERE session_id = ? AND timestamp >= ? AND fate <> 'emitted' AND (timestamp >= ? OR fate = 'settled')
+       ORDER BY handler_id, first_sequence, last_sequence, incarnation, node_id`,
+  );
+  return ({ session_id, from = 0, since = 0 }) =>
+    snapshot(db, () => {
+      const found = sources.all(session_id, from) as SourceAccount[];
+      const before = (since > 0 ? decided.all(session_id, from, since) : []) as { handler_id: number; next: number }[];
+      const begins = new Map(before.map(({ handler_id, next }) => [handler_id, next]));
+      const read = rows.iterate(session_id, from, since) as Iterable<StoredLedgerRow>;
+      return { sources: found, sinks: sinkAccounts(read, { sources: found, decided: begins }) };
+    });
 }
 
 function recentRows(db: Database, { table, since = 0, limit }: RecentQuery & { table: TelemetryTable }) {
