@@ -143,6 +143,7 @@ function describeLinks(placed: Placed): PlannedLink[] {
       bytes,
       mbit_per_s: mbitOf(graph.fps, bytes),
       latency_ms: linkMs(placed, source, target),
+      ...(link.delivery === undefined ? {} : { delivery: link.delivery }),
     };
   });
 }

@@ -6,6 +6,8 @@ import { HANDLERS_MAX } from './limits.js';
 
 export const HandlerTypeRefSchema = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ minLength: 1 })]);
 
+export const DeliverySchema = Type.Enum(['latest', 'all']);
+
 export const BlueprintHandlerSchema = Type.Object(
   {
     handler_id: Type.Integer({ minimum: 0 }),
@@ -26,6 +28,9 @@ export const BlueprintLinkSchema = Type.Object(
     source_output: Type.Integer({ minimum: 0, default: 0 }),
     target_handler: Type.Integer({ minimum: 0 }),
     target_input: Type.Integer({ minimum: 0, default: 0 }),
+    delivery: Type.Optional(
+      Type.Enum(['latest', 'all'], { description: "Of this link alone; the session's when absent" }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -41,11 +46,10 @@ export const BlueprintSchema = Type.Object(
 );
 export type Blueprint = Static<typeof BlueprintSchema>;
 
-export const DeliverySchema = Type.Enum(['latest', 'all']);
-
 /**
  * A link as a node sees it. Links whose two ends are on this node have no address. For a link that comes from another
  * node, `source_url` is that node's address, which this side dials; for one that goes to another node, the other side dials.
+ * When the source's node takes no connections it is the other way round: it has `target_url`, and the target is `awaited`.
  */
 export const NodeLinkSchema = Type.Object(
   {
@@ -53,6 +57,10 @@ export const NodeLinkSchema = Type.Object(
     source_node: Type.Integer({ minimum: 0 }),
     target_node: Type.Integer({ minimum: 0 }),
     source_url: Type.Optional(Type.String({ description: 'http://host:port of the node that has source_handler' })),
+    target_url: Type.Optional(
+      Type.String({ description: 'http://host:port of the node that has target_handler: this side dials it' }),
+    ),
+    awaited: Type.Optional(Type.Boolean({ description: 'The other side dials' })),
   },
   { additionalProperties: false },
 );

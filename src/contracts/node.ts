@@ -12,6 +12,12 @@ export const NodeFileSchema = Type.Object(
     node_addr: Type.String({ minLength: 1 }),
     node_port: Type.Integer({ minimum: 1, maximum: 65535 }),
     labels: Type.Array(Type.String(), { default: [] }),
+    dialable: Type.Optional(
+      Type.Boolean({
+        description: 'False: other nodes cannot open connections to it (NAT), so it opens those of its links itself',
+      }),
+    ),
+    tls: Type.Optional(Type.Boolean({ description: 'True: its agent serves https' })),
     /** Link from this node to the others until it is measured. */
     rtt_ms: Type.Number({ minimum: 0, default: 0.5, description: 'Round trip to other nodes until measured, ms' }),
     bandwidth_mbit: Type.Number({

@@ -132,6 +132,7 @@ export const PlannedLinkSchema = Type.Object({
   bytes: Type.Number({ description: 'Of one packet' }),
   mbit_per_s: Type.Number(),
   latency_ms: Type.Number({ description: 'Predicted, transfer time included' }),
+  delivery: Type.Optional(Type.Enum(['latest', 'all'], { description: "Of this link; the session's when absent" })),
 });
 export type PlannedLink = Static<typeof PlannedLinkSchema>;
 

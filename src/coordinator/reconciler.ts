@@ -173,9 +173,12 @@ export class Reconciler {
       record.problems.delete(nodeId);
       return null;
     }
-    const urlOf = (id: number) => registry.get(id)?.url ?? '';
+    const peer = (id: number) => {
+      const known = registry.get(id);
+      return { url: known?.url ?? '', dialable: known?.file.dialable ?? true };
+    };
     try {
-      const answer = await node.client.putSession(shareOf(stored, nodeId, { epoch, desired, urlOf }));
+      const answer = await node.client.putSession(shareOf(stored, nodeId, { epoch, desired, peer }));
       registry.note(nodeId, answer);
       record.problems.delete(nodeId);
       this.#deletes.get(nodeId)?.delete(session_id);

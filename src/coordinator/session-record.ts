@@ -11,7 +11,7 @@
  * The sentence of each state stands at SessionStateSchema. Invariant: the observed state is never stored and never set:
  * it is computed from the stored session, the suspension and the newest heartbeats, so it cannot disagree with them.
  */
-import type { NodeSession } from '../contracts/blueprint.js';
+import type { NodeLink, NodeSession } from '../contracts/blueprint.js';
 import type { HandlerStats, ObservedSession } from '../contracts/node.js';
 import type { SessionPlan } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
@@ -161,11 +161,12 @@ function problemOf({ stored, suspension, problems }: SessionRecord): string | un
 export interface ShareOptions {
   readonly epoch: number;
   readonly desired: NodeSession['desired'];
-  urlOf(nodeId: number): string;
+  /** Where a node is, and whether others can open connections to it. */
+  peer(nodeId: number): { readonly url: string; readonly dialable: boolean };
 }
 
 /** What one node is told of a session: a function of the stored session alone, so that a repeated PUT changes nothing. */
-export function shareOf(stored: StoredSession, node_id: number, { epoch, desired, urlOf }: ShareOptions): NodeSession {
+export function shareOf(stored: StoredSession, node_id: number, { epoch, desired, peer }: ShareOptions): NodeSession {
   const { plan, request, session_id, generation, created_at } = stored;
   const latency_ms_max = request.objective?.latency_ms_max;
   return {
@@ -185,9 +186,22 @@ export function shareOf(stored: StoredSession, node_id: number, { epoch, desired
       })),
     links: plan.links
       .filter((link) => link.source_node === node_id || link.target_node === node_id)
-      .map(({ source_handler, source_output, target_handler, target_input, source_node, target_node }) => ({
+      .map(({ source_handler, source_output, target_handler, target_input, source_node, target_node, delivery }) => ({
         ...{ source_handler, source_output, target_handler, target_input, source_node, target_node },
-        ...(source_node === node_id ? {} : { source_url: urlOf(source_node) }),
+        ...(delivery === undefined ? {} : { delivery }),
+        ...(source_node === target_node ? {} : whoDials(source_node, target_node, node_id, peer)),
       })),
   };
+}
+
+/** The target's node does, and reads payloads in place, unless the source's cannot be dialled. */
+function whoDials(
+  sourceNode: number,
+  targetNode: number,
+  nodeId: number,
+  peer: ShareOptions['peer'],
+): Pick<NodeLink, 'source_url' | 'target_url' | 'awaited'> {
+  const source = peer(sourceNode);
+  if (source.dialable) return nodeId === targetNode ? { source_url: source.url } : {};
+  return nodeId === targetNode ? { awaited: true } : { target_url: peer(targetNode).url };
 }

@@ -58,12 +58,12 @@ function snapshotNode({ file, status }: RegisteredNode, holding: SnapshotInput['
   };
 }
 
-/** Each node hangs on its own access link: one way between two is half of both round trips, at the slower one's rate. */
+/** Two nodes that both cannot be dialled have no link. Each node hangs on its own access link: one way between two is half of both round trips, at the slower one's rate. */
 function linksOf(nodes: readonly RegisteredNode[]): SnapshotLink[] {
   const rttMs = ({ file, status }: RegisteredNode) => status.clock.rttMs ?? file.rtt_ms;
   return nodes.flatMap((source) =>
     nodes
-      .filter((target) => target !== source)
+      .filter((target) => target !== source && !(source.file.dialable === false && target.file.dialable === false))
       .map((target) => ({
         source_node: source.file.node_id,
         target_node: target.file.node_id,

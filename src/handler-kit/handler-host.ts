@@ -5,8 +5,7 @@
  *   preparing --a handler could not be created--> failed (exits);  any --stop, or the agent is gone--> exited
  *   configure again (same handlers): links are added, retargeted, removed; what runs goes on
  *
- * Links to other hosts are dialled on `run`, not before: a host that is to replace another takes its links over only
- * when everything is ready. Invariant: without the agent there is no host; it exits at once when the channel closes.
+ * Invariant: without the agent there is no host; it exits at once when the channel closes.
  */
 import { unlink } from 'node:fs/promises';
 import type { Server } from 'node:http';
@@ -15,27 +14,14 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { HandlerState } from '../contracts/node.js';
 import type { PayloadType } from '../contracts/packet.js';
 import type { LedgerRow, ProfileSample } from '../contracts/report.js';
-import { refuseUpgrade } from '../links/handshake.js';
-import type { Dial } from '../links/link.js';
-import { LinkReceiver } from '../links/link-receiver.js';
-import type { LinkSender } from '../links/link-sender.js';
-import { memoryDial } from '../links/memory-link.js';
-import { type AcceptOptions, acceptLink, socketDial } from '../links/upgrade.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
 import type { HandlerManifest } from './define.js';
 import { createHandler, type HostedHandler } from './host-handler.js';
-import { createHostServer } from './host-http.js';
-import {
-  type FromHost,
-  type HostConfig,
-  type HostLink,
-  linkPath,
-  REPORT_FLUSH_MS,
-  type ToHost,
-} from './host-protocol.js';
-import { linkKey } from './outputs.js';
+import { createHostServer, pathOf } from './host-http.js';
+import { HostLinks } from './host-links.js';
+import { type FromHost, type HostConfig, REPORT_FLUSH_MS, type ToHost } from './host-protocol.js';
 import { PostedInput } from './posted-input.js';
 import { HandlerRunner } from './runner.js';
 import { SourceRunner } from './source-runner.js';
@@ -59,18 +45,19 @@ export interface HandlerHostOptions {
 export class HandlerHost {
   readonly #options: HandlerHostOptions;
   readonly #handlers = new Map<number, HostedHandler>();
+  readonly #links: HostLinks;
   readonly #posted = new Map<string, PostedInput>();
   #config: HostConfig | null = null;
   #telemetry: Telemetry | null = null;
   #server: Server | null = null;
   #state: HandlerState = 'preparing';
-  #wantsRun = false;
   #configured: Promise<void> = Promise.resolve();
   #timers: NodeJS.Timeout[] = [];
   #cpu = process.cpuUsage();
 
   constructor(options: HandlerHostOptions) {
     this.#options = options;
+    this.#links = new HostLinks({ handlers: this.#handlers, clock: options.clock, logger: options.logger });
   }
 
   /** A message of the agent; `socket` comes with `link`. */
@@ -93,7 +80,7 @@ export class HandlerHost {
         break;
       case 'link':
         if (socket !== undefined) {
-          this.#acceptLink(message.url, message.headers, socket, Buffer.from(message.head, 'base64'));
+          this.#links.accept(pathOf(message.url), message.headers, socket, Buffer.from(message.head, 'base64'));
         }
         break;
     }
@@ -102,6 +89,7 @@ export class HandlerHost {
   /** Closes everything and exits 0; a handler that does not close in time is left. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#links.close();
     const closing = Promise.allSettled([...this.#handlers.values()].map((one) => one.close()));
     await Promise.race([closing, new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
     this.#flush();
@@ -130,7 +118,7 @@ export class HandlerHost {
     this.#config = config;
     try {
       if (first) await this.#create(config);
-      this.#applyLinks(config);
+      this.#links.apply(config);
       if (first) await this.#listen(config);
     } catch (thrown) {
       const error = toOrchestratorError(thrown);
@@ -170,81 +158,12 @@ export class HandlerHost {
     this.#options.exit(1);
   }
 
-  /** Sending ends first, so that links within this host find them. */
-  #applyLinks(config: HostConfig): void {
-    this.#removeLinks(new Set(config.links.map(linkKey)));
-    for (const link of config.links) {
-      const source = this.#handlers.get(link.source_handler);
-      if (source !== undefined && source.runner.outputs.find(link) === undefined) source.runner.outputs.add(link);
-    }
-    for (const link of config.links) {
-      const target = this.#handlers.get(link.target_handler);
-      if (target !== undefined) this.#applyInput(target, link, config);
-    }
-  }
-
-  #removeLinks(wanted: ReadonlySet<string>): void {
-    for (const { inputs, runner } of this.#handlers.values()) {
-      for (const [key, { receiver, link }] of inputs) {
-        if (wanted.has(key)) continue;
-        receiver.close();
-        inputs.delete(key);
-        if (runner instanceof HandlerRunner) runner.setInput(link.target_input, undefined);
-      }
-      for (const link of runner.outputs.links()) if (!wanted.has(linkKey(link))) runner.outputs.remove(link);
-    }
-  }
-
-  #applyInput(target: HostedHandler, link: HostLink, config: HostConfig): void {
-    const { runner, inputs } = target;
-    if (!(runner instanceof HandlerRunner)) return;
-    const key = linkKey(link);
-    const local = this.#handlers.get(link.source_handler);
-    const dialled = local === undefined ? JSON.stringify(link.dial ?? null) : 'in_host';
-    const known = inputs.get(key);
-    if (known !== undefined) {
-      known.receiver.setGeneration(config.generation);
-      if (known.dialled === dialled) return;
-      known.receiver.retarget(this.#dialOf(link, config));
-      inputs.set(key, { ...known, link, dialled });
-      return;
-    }
-    const receiver = new LinkReceiver({
-      link,
-      delivery: config.delivery,
-      clock: this.#options.clock,
-      logger: this.#options.logger,
-      dial: this.#dialOf(link, config),
-      generation: config.generation,
-      settled: runner.startsAfter,
-      onPacket: (packet, arrival) => runner.accept(link.target_input, packet, arrival),
-      onFloor: (settled) => runner.raiseFloor(settled),
-    });
-    inputs.set(key, { link, receiver, dialled });
-    runner.setInput(link.target_input, receiver);
-    if (local !== undefined || this.#wantsRun) receiver.start();
-  }
-
-  #dialOf(link: HostLink, config: HostConfig): Dial {
-    const source = this.#handlers.get(link.source_handler);
-    if (source !== undefined) {
-      return memoryDial({ find: () => source.runner.outputs.find(link), clock: this.#options.clock });
-    }
-    if (link.dial === undefined) {
-      throw new OrchestratorError('LINK_UNKNOWN_HANDLER', `link ${linkKey(link)} has no address to dial`, { link });
-    }
-    // A Unix socket of a neighbour is guarded by its directory; only other nodes are shown the token.
-    const token = link.dial.kind === 'unix' ? null : config.token;
-    const { clock } = this.#options;
-    return socketDial({ address: link.dial, path: linkPath(config.session_id, link), token, clock });
-  }
-
   async #listen(config: HostConfig): Promise<void> {
     const server = createHostServer({
       sessionId: config.session_id,
       handler: (id) => this.#handlers.get(id)?.handler,
       postedInput: (id, input) => this.#postedInput(id, input),
-      link: (url, headers, socket, head) => this.#acceptLink(url, headers, socket, head),
+      link: (path, headers, socket, head) => this.#links.accept(path, headers, socket, head),
     });
     this.#server = server;
     await unlink(config.socketPath).catch(() => {});
@@ -279,37 +198,17 @@ export class HandlerHost {
     return { posted, accepts: port.accepts };
   }
 
-  #acceptLink(url: string, headers: AcceptOptions['headers'], socket: Socket, head: Buffer): void {
-    const sender = this.#senderAt(url.split('?', 1)[0]!);
-    if (sender === undefined) {
-      refuseUpgrade(socket, new OrchestratorError('HANDLER_NOT_FOUND', `no output of this host is at ${url}`));
-    } else {
-      acceptLink({ socket, headers, head, sender, clock: this.#options.clock });
-    }
-  }
-
-  #senderAt(path: string): LinkSender | undefined {
-    for (const { runner } of this.#handlers.values()) {
-      for (const link of runner.outputs.links()) {
-        if (linkPath(this.#config!.session_id, link) === path) return runner.outputs.find(link);
-      }
-    }
-    return undefined;
-  }
-
   #run(): void {
     if (this.#state !== 'ready' && this.#state !== 'running') return;
-    this.#wantsRun = true;
     this.#state = 'running';
-    for (const { runner, inputs } of this.#handlers.values()) {
-      for (const { receiver } of inputs.values()) receiver.start();
-      if (runner instanceof SourceRunner) runner.run();
-    }
+    this.#links.start();
+    for (const { runner } of this.#handlers.values()) if (runner instanceof SourceRunner) runner.run();
   }
 
   async #drain(): Promise<void> {
     this.#state = 'draining';
     for (const posted of this.#posted.values()) posted.refuse();
+    this.#links.release();
     const runners = [...this.#handlers.values()].map(({ runner }) => runner);
     await Promise.all(runners.map((runner) => (runner instanceof SourceRunner ? runner.silence() : undefined)));
     const poll = setInterval(() => {

@@ -21,7 +21,7 @@ export interface HostRoutes {
   /** Undefined when there is no such input; throws REQUEST_INVALID when a link feeds it. */
   postedInput(handlerId: number, input: number): { posted: PostedInput; accepts: readonly PayloadType[] } | undefined;
   /** An upgrade request for a link. */
-  link(url: string, headers: IncomingMessage['headers'], socket: Socket, head: Buffer): void;
+  link(path: string, headers: IncomingMessage['headers'], socket: Socket, head: Buffer): void;
 }
 
 const INPUT_PATH = /^\/v1\/sessions\/(\d+)\/handlers\/(\d+)\/inputs\/(\d+)$/;
@@ -33,17 +33,18 @@ export function createHostServer(routes: HostRoutes): Server {
     route(routes, request, response).catch((error: unknown) => answerProblem(response, toOrchestratorError(error)));
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    routes.link(pathOf(request), request.headers, socket as Socket, head);
+    routes.link(pathOf(request.url), request.headers, socket as Socket, head);
   });
   return server;
 }
 
-function pathOf(request: IncomingMessage): string {
-  return (request.url ?? '/').split('?', 1)[0]!;
+/** A request's address without its query. */
+export function pathOf(url: string | undefined): string {
+  return (url ?? '/').split('?', 1)[0]!;
 }
 
 async function route(routes: HostRoutes, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = pathOf(request);
+  const path = pathOf(request.url);
   const input = INPUT_PATH.exec(path);
   if (input !== null && request.method === 'POST' && Number(input[1]) === routes.sessionId) {
     return postPacket(routes, Number(input[2]), Number(input[3]), request, response);

@@ -16,13 +16,15 @@ export type LinkAddress =
   | { readonly kind: 'http'; readonly url: string };
 
 /**
- * A link that touches this host. Both ends here: `dial` is absent and packets pass by reference. Target here: `dial` says
- * where. Source here only: the target's host dials.
+ * A link that touches this host. Both ends here: packets pass by reference. Target here only: `dial` says where, or the
+ * source's host dials (`awaited`). Source here only: the target's host dials, unless `push` says where to dial it.
  */
 export interface HostLink extends BlueprintLink {
   readonly source_node: number;
   readonly target_node: number;
   readonly dial?: LinkAddress;
+  readonly awaited?: boolean;
+  readonly push?: LinkAddress;
 }
 
 export interface HostHandler extends BlueprintHandler {
@@ -52,6 +54,8 @@ export interface HostConfig {
   readonly socketPath: string;
   /** Bearer token for links to other nodes; null when none is configured. */
   readonly token: string | null;
+  /** PEM certificates that other nodes' must be signed by; the system's when absent. */
+  readonly tlsCa?: string | undefined;
 }
 
 export type ToHost =

@@ -81,7 +81,8 @@ export class Outputs {
 
   /** Makes the sending end of a link; one that joins later begins after what was emitted. */
   add(link: BlueprintLink): LinkSender {
-    const { handlerId, delivery, clock } = this.#options;
+    const { handlerId, clock } = this.#options;
+    const delivery = link.delivery ?? this.#options.delivery;
     const sender = new LinkSender({
       handlerId,
       delivery,

@@ -15,7 +15,7 @@ import type { SessionManager } from './session-manager.js';
 
 /** handler-kit/host-protocol.ts linkPath() */
 const LINK_PATH =
-  /^\/v1\/sessions\/(\d{1,15})\/handlers\/(\d{1,15})\/outputs\/\d{1,3}\/links\/\d{1,15}\.\d{1,3}(?:\?|$)/;
+  /^\/v1\/sessions\/(\d{1,15})\/handlers\/(\d{1,15})\/outputs\/\d{1,3}\/links\/(\d{1,15})\.\d{1,3}(?:\?|$)/;
 const LINK_UPGRADE = 'orchestrator-link/1';
 
 export interface LinkUpgradeOptions {
@@ -66,7 +66,9 @@ function linkOf({ method, url = '', headers }: IncomingMessage): { session_id: n
   if (headers.upgrade?.toLowerCase() !== LINK_UPGRADE) {
     throw new OrchestratorError('LINK_PROTOCOL', `upgrade: ${headers.upgrade} is not spoken here; ${LINK_UPGRADE} is`);
   }
-  return { session_id: Number(match[1]), handler_id: Number(match[2]) };
+  // Usually the receiver dials, for an output here; a sender that dials has an input here.
+  const handler_id = Number(headers['x-link-role'] === 'sender' ? match[3] : match[2]);
+  return { session_id: Number(match[1]), handler_id };
 }
 
 /** The bearer token stays here: hosts need not see it. */

@@ -29,25 +29,34 @@ interface Places {
   readonly places: readonly number[];
   readonly delivery: 'latest' | 'all';
   readonly generation?: number;
+  /** Node 1 takes no connections: it dials where its links go. */
+  readonly pushes?: boolean;
 }
 
 /** The share of each agent; the agent at index i is node i + 1. */
-function shares(agents: readonly TestAgent[], { places, delivery, generation = 1 }: Places): NodeSession[] {
+function shares(
+  agents: readonly TestAgent[],
+  { places, delivery, generation = 1, pushes = false }: Places,
+): NodeSession[] {
   const handlers = [
     handler(1, 2, { source: join(PICTURES, 'sample1.jpg'), width: 320, height: 240, fps: 60, loop: true }),
     handler(2, 5),
     handler(3, 6),
     handler(4, 3, { write_frames: false }),
   ];
-  const links = [1, 2, 3].map((id) => ({
-    ...{ source_handler: id, source_output: 0, target_handler: id + 1, target_input: 0 },
-    ...{ source_node: places[id - 1]!, target_node: places[id]! },
-    source_url: agents[places[id - 1]! - 1]!.url,
-  }));
+  const urlOf = (node: number) => agents[node - 1]!.url;
+  const linksOf = (node: number) =>
+    [1, 2, 3].map((id) => {
+      const [source_node, target_node] = [places[id - 1]!, places[id]!];
+      const ends = { source_handler: id, source_output: 0, target_handler: id + 1, target_input: 0 };
+      const usual = { ...ends, source_node, target_node };
+      if (!pushes || source_node !== 1) return { ...usual, source_url: urlOf(source_node) };
+      return source_node === node ? { ...usual, target_url: urlOf(target_node) } : { ...usual, awaited: true };
+    });
   return agents.map((_, index) => ({
     ...{ session_id: 5, epoch: 1, generation, desired: 'ready', node_id: index + 1, delivery },
     handlers: handlers.filter((_handler, position) => places[position] === index + 1),
-    links: links.filter((one) => one.source_node === index + 1 || one.target_node === index + 1),
+    links: linksOf(index + 1).filter((one) => one.source_node === index + 1 || one.target_node === index + 1),
   }));
 }
 
@@ -60,8 +69,8 @@ async function apply(agents: readonly TestAgent[], places: Places): Promise<void
   await Promise.all(agents.map((agent, index) => agent.client.putSession({ ...wanted[index]!, desired: 'running' })));
 }
 
-const run = (agents: readonly TestAgent[], delivery: 'latest' | 'all') =>
-  apply(agents, { places: [1, 1, 2, 2], delivery });
+const run = (agents: readonly TestAgent[], delivery: 'latest' | 'all', pushes = false) =>
+  apply(agents, { places: [1, 1, 2, 2], delivery, pushes });
 
 const observed = async (agent: TestAgent): Promise<ObservedSession> => (await agent.client.listSessions())[0]!;
 const received = async (agent: TestAgent, index: number) =>
@@ -88,13 +97,15 @@ test('frames flow from node to node over a link that the agent hands to the host
   expect((await fetch(url)).status).toBe(401);
 });
 
-for (const [side, index] of [
-  ['source', 0],
-  ['sink', 1],
+for (const [what, index, pushes] of [
+  ['a killed host of the source', 0, false],
+  ['a killed host of the sink', 1, false],
+  ['a killed host of a source that dials its receiver', 0, true],
+  ['a killed host of a sink that its sender dials', 1, true],
 ] as const) {
-  test(`under all, a killed host of the ${side} loses and repeats nothing`, async () => {
+  test(`under all, ${what} loses and repeats nothing`, async () => {
     const agents = [await realAgent(1), await realAgent(2)];
-    await run(agents, 'all');
+    await run(agents, 'all', pushes);
     await until(async () => (await received(agents[1]!, 1)) >= FRAMES, 'frames', SLOW_MS);
     const { pid } = (await observed(agents[index]!)).handlers[0]!;
     process.kill(pid!, 'SIGKILL');
@@ -106,12 +117,15 @@ for (const [side, index] of [
   });
 }
 
-test('under all, a handler that moves to another node loses and repeats nothing', async () => {
+test.each([
+  ['dials its source', false],
+  ['is dialled by its source', true],
+])('under all, a handler that %s and moves to another node loses and repeats nothing', async (_, pushes) => {
   const agents = [await realAgent(1), await realAgent(2), await realAgent(3)];
-  await apply(agents, { places: [1, 2, 3, 3], delivery: 'all' });
+  await apply(agents, { places: [1, 2, 3, 3], delivery: 'all', pushes });
   await until(async () => (await received(agents[2]!, 1)) >= FRAMES, 'frames', SLOW_MS);
   const sink = (await observed(agents[2]!)).handlers[1]!.pid;
-  await apply(agents, { places: [1, 1, 3, 3], delivery: 'all', generation: 2 });
+  await apply(agents, { places: [1, 1, 3, 3], delivery: 'all', generation: 2, pushes });
   const moved = await until(async () => (await recorded(agents[2]!)).at(-1), 'the record');
   await until(async () => (await recorded(agents[2]!)).at(-1)! > moved + FRAMES, 'more', SLOW_MS);
   const sequences = await recorded(agents[2]!);

@@ -28,7 +28,7 @@ export function resolveShare(session: NodeSession, types: HandlerTypeRegistry): 
   const where = `session ${session.session_id}`;
   const resolved = resolveBlueprint(session, { types, where, partial: true });
   for (const link of session.links) {
-    if (resolved.handlers.has(link.source_handler)) continue;
+    if (resolved.handlers.has(link.source_handler) || link.awaited === true) continue;
     if (link.source_url !== undefined && /^https?:$/.test(protocolOf(link.source_url))) continue;
     throw new OrchestratorError(
       'REQUEST_INVALID',
@@ -108,10 +108,13 @@ export function hostLinks(
 ): HostLink[] {
   return session.links
     .filter((link) => group.handlers.has(link.source_handler) || group.handlers.has(link.target_handler))
-    .map(({ source_url, ...link }) => {
-      if (group.handlers.has(link.source_handler)) return link;
+    .map(({ source_url, target_url, awaited, ...link }) => {
+      if (group.handlers.has(link.source_handler)) {
+        return target_url === undefined ? link : { ...link, push: { kind: 'http', url: target_url } };
+      }
       const path = socketOf(link.source_handler);
       if (path !== undefined) return { ...link, dial: { kind: 'unix', path } };
+      if (awaited === true) return { ...link, awaited };
       return { ...link, dial: { kind: 'http', url: source_url ?? '' } };
     });
 }
