@@ -3,6 +3,7 @@
  * links whose deliveries take random turns, whose connections can be cut, and whose ends can be killed and started again.
  * The sink's record and the source's checkpoint outlive their hosts, like files do.
  */
+import type { BlueprintLink } from '../contracts/blueprint.js';
 import type { DataPacket, Delivery, DropPacket } from '../contracts/packet.js';
 import type { LedgerRow } from '../contracts/report.js';
 import { LinkReceiver } from '../links/link-receiver.js';
@@ -24,6 +25,8 @@ export interface Topology {
 
 export interface ClusterOptions extends Topology {
   readonly delivery: Delivery;
+  /** Of the link that leaves handler `source`, where it differs. */
+  readonly linkDelivery?: (source: number) => Delivery | undefined;
   /** The source ends before this sequence. */
   readonly packets: number;
   readonly random: () => number;
@@ -145,7 +148,7 @@ export class TestCluster {
         : new HandlerRunner({ ...common, handler: sink ? this.#sinkHandler(life) : this.#worker(handler) });
     inputs.forEach((sources, target) => {
       sources.forEach((source, target_input) => {
-        if (source === handler) runner.outputs.add(linkOf(source, target, target_input));
+        if (source === handler) runner.outputs.add(this.#link(source, target, target_input));
       });
     });
     return { runner, receivers: [], life };
@@ -170,10 +173,10 @@ export class TestCluster {
     const { runner, receivers } = this.#hosts[handler]!;
     if (runner instanceof SourceRunner) return;
     inputs[handler]!.forEach((source, input) => {
-      const link = linkOf(source, handler, input);
+      const link = this.#link(source, handler, input);
       const receiver = new LinkReceiver({
         link,
-        delivery,
+        delivery: link.delivery ?? delivery,
         clock,
         logger: silentLogger,
         generation: 0,
@@ -198,6 +201,12 @@ export class TestCluster {
       runner.setInput(input, receiver);
       receiver.start();
     });
+  }
+
+  #link(source_handler: number, target_handler: number, target_input: number): BlueprintLink {
+    const delivery = this.#options.linkDelivery?.(source_handler);
+    const ends = { source_handler, source_output: 0, target_handler, target_input };
+    return delivery === undefined ? ends : { ...ends, delivery };
   }
 
   /** Deliveries in order, a random few per turn of the event loop. */
@@ -273,10 +282,6 @@ export class TestCluster {
 function contentOf(packets: readonly DataPacket[]): string {
   const contents = new Set(packets.map(({ payload }) => (payload.type === 'bytes' ? payload.data.toString() : '')));
   return contents.size === 1 ? [...contents][0]! : `mixed ${[...contents].join(',')}`;
-}
-
-function linkOf(source_handler: number, target_handler: number, target_input: number) {
-  return { source_handler, source_output: 0, target_handler, target_input };
 }
 
 function manifestOf(inputs: number, sink: boolean): HandlerManifest {

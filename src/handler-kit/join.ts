@@ -6,7 +6,8 @@
  * its input.
  * Bounds. `latest`: LATEST_QUEUE_PACKETS complete sets (the oldest becomes a `queue` drop), and at each input of a join
  * JOIN_WAIT_PACKETS without a partner (the oldest becomes a `join` drop): a slow branch costs packets of the fast one,
- * never a stall. `all`: the senders' windows bound both, and nothing is dropped.
+ * never a stall. `all`: the senders' windows bound both, and nothing is dropped. Where inputs differ, sets are kept as
+ * under `all`, and what waits too long at a `latest` input still ends as a `join` drop.
  * Invariant: `take` gives each sequence exactly once, in order, as a set, in a drop, or in a skip.
  */
 import { OrchestratorError } from '../contracts/errors.js';
@@ -37,6 +38,7 @@ const INPUT_PACKETS_MAX = 4 * LINK_WINDOW_PACKETS;
 export interface JoinOptions {
   readonly inputs: number;
   readonly handlerId: number;
+  /** Of every input until `setDelivery` says otherwise. */
   readonly delivery: Delivery;
   readonly clock: Clock;
   /** A packet was dropped here. */
@@ -48,6 +50,8 @@ class InputQueue {
   readonly #packets: LinkPacket[] = [];
   data = 0;
   bytes = 0;
+
+  constructor(public delivery: Delivery) {}
 
   get head(): LinkPacket | undefined {
     return this.#packets[0];
@@ -96,7 +100,7 @@ export class Join {
 
   constructor(options: JoinOptions) {
     this.#options = options;
-    this.#inputs = Array.from({ length: options.inputs }, () => new InputQueue());
+    this.#inputs = Array.from({ length: options.inputs }, () => new InputQueue(options.delivery));
   }
 
   /** Packets that wait: complete sets and packets without a partner. */
@@ -112,11 +116,16 @@ export class Join {
     return this.#ready.length === 0 && this.#inputs.every((input) => input.size === 0);
   }
 
+  /** What the link of an input promises. */
+  setDelivery(index: number, delivery: Delivery): void {
+    this.#inputs[index]!.delivery = delivery;
+  }
+
   /** Throws LINK_PROTOCOL when the peer sent more than its window allows. */
   accept(index: number, packet: LinkPacket): void {
     if (this.#ended) return;
     const input = this.#inputs[index]!;
-    if (this.#options.delivery === 'all' && input.size + this.#readySets >= INPUT_PACKETS_MAX) {
+    if (input.delivery === 'all' && input.size + this.#readySets >= INPUT_PACKETS_MAX) {
       throw new OrchestratorError('LINK_PROTOCOL', `${input.size} packets at input ${index}: the window was ignored`);
     }
     input.push(packet);
@@ -213,16 +222,15 @@ export class Join {
 
   /** `latest`: nobody waits for a partner beyond the bounds, or beyond the packet's own deadline. */
   #waitedTooLong(sequence: number): boolean {
-    if (this.#options.delivery === 'all') return false;
-    return this.#inputs.some(({ head, data, bytes }) => {
-      if (head?.kind !== 'data' || head.sequence !== sequence) return false;
+    return this.#inputs.some(({ head, data, bytes, delivery }) => {
+      if (delivery === 'all' || head?.kind !== 'data' || head.sequence !== sequence) return false;
       if (data > JOIN_WAIT_PACKETS || bytes > LINK_WINDOW_BYTES) return true;
       return head.deadline > 0 && this.#options.clock.now() > head.deadline;
     });
   }
 
   #boundReady(): void {
-    if (this.#options.delivery === 'all') return;
+    if (this.#readySets <= LATEST_QUEUE_PACKETS || this.#inputs.some(({ delivery }) => delivery === 'all')) return;
     while (this.#readySets > LATEST_QUEUE_PACKETS) {
       const index = this.#ready.findIndex((outcome) => outcome.kind === 'set');
       const oldest = this.#ready[index] as JoinedSet;

@@ -83,6 +83,44 @@ test.each(['none', 'workers', 'all'] as const)('latest: delivered + dropped = em
   );
 });
 
+test('links of a `latest` session that deliver `all` lose nothing, whichever workers are killed', async () => {
+  await fc.assert(
+    fc.asyncProperty(anyTopology, fc.integer(), fc.integer({ min: 3, max: 60 }), async (topology, seed, gap) => {
+      const random = seededRandom(seed);
+      const options = { ...topology, delivery: 'latest', packets: PACKETS, random } as const;
+      const cluster = await play({ ...options, linkDelivery: () => 'all' }, { gap, kills: 'workers' });
+      expect(cluster.records).toEqual(upTo(PACKETS).map((sequence) => ({ sequence, what: String(sequence) })));
+    }),
+    { numRuns: 15 },
+  );
+});
+
+test.each(['none', 'workers', 'all'] as const)(
+  'links that deliver `latest` in an `all` session: delivered + dropped = emitted, and the rest loses nothing (kills: %s)',
+  async (kills) => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyTopology,
+        fc.integer(),
+        fc.integer({ min: 3, max: 60 }),
+        fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }),
+        async (topology, seed, gap, isLatest) => {
+          const random = seededRandom(seed);
+          const linkDelivery = (source: number) => (isLatest[source] === true ? 'latest' : undefined);
+          const options = { ...topology, delivery: 'all', packets: PACKETS, random, linkDelivery } as const;
+          const cluster = await play(options, { gap, kills });
+          expect(cluster.records.map(({ sequence }) => sequence)).toEqual(upTo(PACKETS));
+          for (const { sequence, what } of cluster.records) {
+            if (/^\d+$/.test(what)) expect(what).toBe(String(sequence));
+            else expect(isLatest.slice(0, topology.inputs.length - 1)).toContain(true);
+          }
+        },
+      ),
+      { numRuns: 15 },
+    );
+  },
+);
+
 test('all: windows of any size never make a fork wait for itself', async () => {
   const anyWindow = fc.record({
     windowPackets: fc.integer({ min: 1, max: 5 }),

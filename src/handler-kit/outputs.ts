@@ -1,6 +1,7 @@
 /**
  * The outputs of one handler: every output may feed several links. Invariant: each emission puts exactly one packet or
  * marker on every link, so what is settled on the slowest link is settled for the handler, transitively to the sinks.
+ * Links that deliver `latest` take no part in that: what they drop is nobody's to keep.
  */
 import type { BlueprintLink } from '../contracts/blueprint.js';
 import type { DataPacket, Delivery, DropReason } from '../contracts/packet.js';
@@ -67,6 +68,15 @@ export class Outputs {
     let settled = Number.POSITIVE_INFINITY;
     for (const { sender } of this.#links.values()) settled = Math.min(settled, sender.settled);
     return settled === Number.POSITIVE_INFINITY ? this.#last : settled;
+  }
+
+  /** Settled on every link that delivers `all`; null when there is none. */
+  get custody(): number | null {
+    let settled: number | null = null;
+    for (const { sender } of this.#links.values()) {
+      if (sender.delivery === 'all') settled = Math.min(settled ?? sender.settled, sender.settled);
+    }
+    return settled;
   }
 
   /** True when every other end has said what it already has. */

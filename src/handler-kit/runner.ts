@@ -91,7 +91,7 @@ export class HandlerRunner {
     return this.outputs.count === 0;
   }
 
-  /** Highest sequence settled at this handler and everywhere behind it; `latest` keeps no such account before the end. */
+  /** Highest sequence settled at this handler and, over links that deliver `all`, everywhere behind it. */
   get settled(): number {
     return this.#settled;
   }
@@ -126,7 +126,8 @@ export class HandlerRunner {
   /** The receiving end that feeds an input; it is told what is settled. */
   setInput(index: number, receiver: LinkReceiver | undefined): void {
     this.#receivers[index] = receiver;
-    receiver?.settle(this.#settled);
+    this.#join.setDelivery(index, receiver?.delivery ?? this.#options.delivery);
+    if (receiver !== undefined) this.#tellSettled(receiver);
   }
 
   /** The next packet of an input. `arrival` is null for packets that no link carried. */
@@ -192,10 +193,10 @@ export class HandlerRunner {
   }
 
   async #processSet(set: JoinedSet): Promise<void> {
-    const { clock, delivery, telemetry, handlerId } = this.#options;
+    const { clock, telemetry, handlerId } = this.#options;
     const first = set.packets[0]!;
     this.meter.received += 1;
-    if (delivery === 'latest' && first.deadline > 0 && clock.now() > first.deadline) {
+    if (first.deadline > 0 && clock.now() > first.deadline) {
       return this.#dropSet(first, 'late');
     }
     telemetry.event(handlerId, set.sequence, 'start');
@@ -316,16 +317,25 @@ export class HandlerRunner {
     this.outputs.emitAll(end);
   }
 
+  /** What is in the custody of nobody behind this handler; the end only when every link, also a `latest` one, has it. */
   #updateSettled(): void {
-    this.#settle(this.outputs.count === 0 ? this.#handled : this.outputs.settled);
+    const { outputs } = this;
+    const inCustody = outputs.custody ?? this.#handled;
+    const ended = this.#ended;
+    const endIsUnderWay = ended !== null && outputs.count > 0 && outputs.settled < ended;
+    this.#settle(endIsUnderWay ? Math.min(inCustody, ended - 1) : inCustody);
+  }
+
+  #settle(sequence: number): void {
+    if (sequence <= this.#settled) return;
+    this.#settled = sequence;
+    this.#join.raiseFloor(sequence);
+    for (const receiver of this.#receivers) if (receiver !== undefined) this.#tellSettled(receiver);
   }
 
   /** Under `latest` only the end waits for those behind. */
-  #settle(sequence: number): void {
-    if (sequence <= this.#settled) return;
-    if (this.#options.delivery === 'latest' && (this.#ended === null || sequence < this.#ended)) return;
-    this.#settled = sequence;
-    if (this.#options.delivery === 'all') this.#join.raiseFloor(sequence);
-    for (const receiver of this.#receivers) receiver?.settle(sequence);
+  #tellSettled(receiver: LinkReceiver): void {
+    const hasEnded = this.#ended !== null && this.#settled >= this.#ended;
+    if (receiver.delivery === 'all' || hasEnded) receiver.settle(this.#settled);
   }
 }

@@ -63,7 +63,7 @@ export class SourceRunner {
   }
 
   get settled(): number {
-    return this.outputs.settled;
+    return this.outputs.custody ?? this.outputs.settled;
   }
 
   get running(): boolean {
@@ -114,7 +114,7 @@ export class SourceRunner {
       await Promise.race([this.#attached.promise, this.#aborted.promise]);
       clearTimeout(timer);
     }
-    if (this.outputs.count > 0) this.#next = Math.max(this.#next, this.outputs.settled + 1);
+    if (this.outputs.count > 0) this.#next = Math.max(this.#next, this.settled + 1);
   }
 
   async #emit(...[payload, metadata]: Parameters<SourceControl['emit']>): Promise<void> {

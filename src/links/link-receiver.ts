@@ -78,6 +78,10 @@ export class LinkReceiver {
     return this.#options.link;
   }
 
+  get delivery(): Delivery {
+    return this.#options.delivery;
+  }
+
   get received(): number {
     return this.#received;
   }

@@ -79,6 +79,10 @@ export class LinkSender {
     return this.#settled;
   }
 
+  get delivery(): Delivery {
+    return this.#options.delivery;
+  }
+
   get connected(): boolean {
     return this.#channel !== null;
   }
