@@ -207,7 +207,9 @@ export class LinkSender {
 
   #mayWrite(): boolean {
     if (this.#channel === null || this.#retained.next() === undefined || !this.#channel.writable()) return false;
-    return this.#options.delivery === 'all' || this.#retained.written < this.#windowPackets;
+    if (this.#options.delivery === 'all') return true;
+    const { written, writtenBytes } = this.#retained;
+    return written === 0 || (written < this.#windowPackets && writtenBytes < this.#windowBytes);
   }
 
   #writeNext(): void {
@@ -233,9 +235,15 @@ export class LinkSender {
     return marker ?? this.#retained.next()!;
   }
 
+  /** The newest may always wait. */
+  #waitTooMany(): boolean {
+    const { waitingData, bytes, writtenBytes } = this.#retained;
+    return waitingData > this.#queuePackets || (waitingData > 1 && bytes - writtenBytes > this.#windowBytes);
+  }
+
   #boundQueue(): void {
     if (this.#options.delivery === 'all') return;
-    while (this.#retained.waitingData > this.#queuePackets) {
+    while (this.#waitTooMany()) {
       if (this.#retained.dropOldestWaiting('queue') === undefined) return;
       this.#options.onDropped?.('queue');
     }

@@ -17,6 +17,7 @@ export class Retained {
   readonly #handlerId: number;
   #written = 0;
   #bytes = 0;
+  #writtenBytes = 0;
   #waitingData = 0;
 
   /** `handlerId`: the handler that the queue belongs to, named in the drop markers made here. */
@@ -35,6 +36,10 @@ export class Retained {
   /** On the connection and not yet acknowledged. */
   get written(): number {
     return this.#written;
+  }
+
+  get writtenBytes(): number {
+    return this.#writtenBytes;
   }
 
   /** Data packets that wait to be written. */
@@ -57,6 +62,7 @@ export class Retained {
   /** The packet that `next` gave is on the connection. */
   wrote(): void {
     if (this.next()?.kind === 'data') this.#waitingData -= 1;
+    this.#writtenBytes += this.#entries[this.#written]!.bytes;
     this.#written += 1;
   }
 
@@ -81,7 +87,7 @@ export class Retained {
 
   /** The connection is gone: everything that was not forgotten waits again. */
   rewind(): void {
-    this.#written = 0;
+    this.#written = this.#writtenBytes = 0;
     this.#waitingData = 0;
     for (const { packet } of this.#entries) if (packet.kind === 'data') this.#waitingData += 1;
   }
@@ -91,7 +97,8 @@ export class Retained {
     let count = 0;
     for (const { packet, bytes } of this.#entries) {
       if (packet.sequence > sequence) break;
-      if (count >= this.#written && packet.kind === 'data') this.#waitingData -= 1;
+      if (count < this.#written) this.#writtenBytes -= bytes;
+      else if (packet.kind === 'data') this.#waitingData -= 1;
       this.#bytes -= bytes;
       count += 1;
     }
@@ -105,7 +112,7 @@ export class Retained {
 
   clear(): void {
     this.#entries.length = 0;
-    this.#written = this.#waitingData = this.#bytes = 0;
+    this.#written = this.#writtenBytes = this.#waitingData = this.#bytes = 0;
   }
 
   #insert(index: number, packet: LinkPacket): void {
