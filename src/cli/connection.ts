@@ -11,10 +11,11 @@ export async function withCoordinator<T>(command: Command, use: (client: Coordin
   // Imported here, as everything of weight in cli/: `--help` and usage errors should not wait for it.
   const { createCoordinatorClient, httpUrl } = await import('../client/index.js');
   const { runningCluster } = await import('../config/cluster-file.js');
+  const { tlsCaFromEnvironment } = await import('../config/processes.js');
   const { coordinator } = command.optsWithGlobals<{ coordinator?: string }>();
   const named = coordinator ?? coordinatorFromEnvironment() ?? runningCluster()?.coordinator_url;
   const url = named ?? httpUrl(DEFAULT.host, DEFAULT.port);
-  const client = createCoordinatorClient({ url, token: tokenFromEnvironment() });
+  const client = createCoordinatorClient({ url, token: tokenFromEnvironment(), tlsCa: tlsCaFromEnvironment() });
   try {
     return await use(client);
   } finally {

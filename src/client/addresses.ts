@@ -2,14 +2,14 @@
 import { isIP } from 'node:net';
 import type { NodeFile } from '../contracts/node.js';
 
-/** `http://host:port` */
-export function httpUrl(host: string, port: number): string {
-  return `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+/** `http://host:port`, or `https:` */
+export function httpUrl(host: string, port: number, tls = false): string {
+  return `${tls ? 'https' : 'http'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
 /** Where the agent of a node listens; links from this node are dialled there. */
-export function nodeUrl(node: Pick<NodeFile, 'node_addr' | 'node_port'>): string {
-  return httpUrl(node.node_addr, node.node_port);
+export function nodeUrl(node: Pick<NodeFile, 'node_addr' | 'node_port' | 'tls'>): string {
+  return httpUrl(node.node_addr, node.node_port, node.tls);
 }
 
 /** Where one packet can be posted to an input of a handler; `url` is its node's. */

@@ -7,6 +7,7 @@ import { createHttpClient } from './http.js';
 export interface CollectorClientOptions {
   readonly url: string;
   readonly token: string | null;
+  readonly tlsCa?: string | undefined;
   readonly timeoutMs?: number;
 }
 

@@ -10,6 +10,7 @@ import { createHttpClient } from './http.js';
 export interface CoordinatorClientOptions {
   readonly url: string;
   readonly token: string | null;
+  readonly tlsCa?: string | undefined;
   readonly timeoutMs?: number;
 }
 

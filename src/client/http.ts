@@ -29,6 +29,8 @@ export interface HttpClientOptions {
   readonly url: string;
   /** Bearer token; null sends none. */
   readonly token: string | null;
+  /** PEM certificates that an https peer's must be signed by; the system's when absent. */
+  readonly tlsCa?: string | undefined;
   /** Code of connection errors, time-outs and answers that are not ours. */
   readonly unreachable: Extract<ErrorCode, 'NODE_UNREACHABLE' | 'SERVICE_UNREACHABLE'>;
   /** What the peer is, for messages: `node`, `coordinator`. */
@@ -71,7 +73,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const agent = new Agent({
     connections: CONNECTIONS_MAX,
     pipelining: 1,
-    connect: { timeout: timeoutMs },
+    connect: { timeout: timeoutMs, ...(options.tlsCa === undefined ? {} : { ca: options.tlsCa }) },
     headersTimeout: 0, // the signal of each request is exact; undici's own timers tick in whole seconds
     bodyTimeout: 0,
     maxResponseSize: ANSWER_BYTES_MAX,

@@ -20,6 +20,7 @@ import { createHttpClient, type RequestOptions } from './http.js';
 export interface NodeClientOptions {
   readonly url: string;
   readonly token: string | null;
+  readonly tlsCa?: string | undefined;
   readonly timeoutMs?: number;
 }
 

@@ -5,7 +5,13 @@
  * are told to come again, and their spools hold what the database cannot take now.
  */
 import type { NodeFile } from '../contracts/node.js';
-import { createHttpServer, type HttpServer, type ListenAddress, listen } from '../http-server/http-server.js';
+import {
+  createHttpServer,
+  type HttpServer,
+  type ListenAddress,
+  listen,
+  type TlsIdentity,
+} from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { TELEMETRY_RETENTION, type TelemetryRetention, type TelemetryStore } from '../store/store.js';
@@ -27,6 +33,8 @@ export interface CollectorOptions {
   /** Stays open when the collector is closed: whoever opened it closes it. */
   readonly store: TelemetryStore;
   readonly token: string | null;
+  /** Shown to who dials the collector; null: it serves plain http. */
+  readonly tls?: TlsIdentity | null;
   /** Listening off loopback without a token is what the operator wants. */
   readonly insecure?: boolean;
   readonly retention?: TelemetryRetention;
@@ -46,7 +54,10 @@ export async function createCollector(options: CollectorOptions): Promise<Collec
   const { host, port, token, insecure, nodes, store, clock, logger, rowsPendingMax = ROWS_PENDING_MAX } = options;
   const metrics = new CollectorMetrics();
   const ingest = new Ingest({ directory: nodeDirectory(nodes), store, clock, metrics, rowsPendingMax });
-  const app: HttpServer = createHttpServer({ token, open: ['GET /v1/health'], logger });
+  const app: HttpServer = createHttpServer({
+    ...{ token, open: ['GET /v1/health'], logger },
+    tls: options.tls ?? null,
+  });
   collectorRoutes(app, { ingest, store, metrics });
   const address = await listen(app, { host, port, token, insecure });
   const retention = startRetention({ store, clock, logger, retention: options.retention ?? TELEMETRY_RETENTION });

@@ -164,6 +164,14 @@ describe('daemon configuration', () => {
     expect(thrown(() => loadCollectorConfig(both)).code).toBe('CONFIG_INVALID');
   });
 
+  test('a certificate and its key are read, and one without the other is refused', () => {
+    const [cert, key] = [file('cert.pem', 'CERT'), file('key.pem', 'KEY')];
+    const both = file('tls.conf', `[listener]\n[security]\ntls_cert = ${cert}\ntls_key = ${key}\ntls_ca = ${cert}\n`);
+    expect(loadNodeConfig(both).tls).toEqual({ identity: { cert: 'CERT', key: 'KEY' }, ca: 'CERT' });
+    const half = file('half.conf', `[listener]\n[security]\ntls_cert = ${cert}\n`);
+    expect(thrown(() => loadNodeConfig(half)).message).toContain('tls_cert is given without tls_key');
+  });
+
   test('a node without a listener is refused', () => {
     expect(thrown(() => loadNodeConfig(file('n.conf', '[listener]\nenabled = no\n'))).message).toContain(
       'can run nothing',

@@ -10,6 +10,9 @@ export const tokenFromEnvironment = (): string | null => given('ORCHESTRATOR_TOK
 /** Address of the coordinator for the command line. */
 export const coordinatorFromEnvironment = (): string | null => given('ORCHESTRATOR_URL');
 
+/** PEM file with the certificates that https peers of this process must be signed by. */
+export const tlsCaFileFromEnvironment = (): string | null => given('ORCHESTRATOR_TLS_CA');
+
 /** Where converted models are kept: under XDG_CACHE_HOME, else ~/.cache; the default of [models] cache_path. */
 export function defaultCacheDir(): string {
   return join(given('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'vision-orchestrator', 'models');

@@ -6,7 +6,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { OrchestratorError } from '../contracts/errors.js';
-import { expandHome, tokenFromEnvironment } from './environment.js';
+import { expandHome, tlsCaFileFromEnvironment, tokenFromEnvironment } from './environment.js';
 import { CollectorFileSchema, CoordinatorFileSchema, NodeConfFileSchema } from './sections.js';
 import { deepFreeze, readSettings, readText, type Settings, type SettingsSchema, throwFirst } from './settings.js';
 
@@ -14,6 +14,14 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 = any free one. */
   readonly port: number;
+}
+
+/** What a process shows to its peers and asks of them; PEM. */
+export interface TlsConfig {
+  /** Null: it serves plain http. */
+  readonly identity: { readonly cert: string; readonly key: string } | null;
+  /** Undefined: the system's. */
+  readonly ca: string | undefined;
 }
 
 export interface CoordinatorConfig {
@@ -24,6 +32,7 @@ export interface CoordinatorConfig {
   readonly serviceTypePath: string;
   readonly databasePath: string;
   readonly token: string | null;
+  readonly tls: TlsConfig;
 }
 
 export interface CollectorConfig {
@@ -33,6 +42,7 @@ export interface CollectorConfig {
   readonly retentionHours: number;
   readonly databasePath: string;
   readonly token: string | null;
+  readonly tls: TlsConfig;
 }
 
 export interface NodeConfig {
@@ -58,6 +68,7 @@ export interface NodeConfig {
     readonly sendPeriodS: number;
   } | null;
   readonly token: string | null;
+  readonly tls: TlsConfig;
 }
 
 const DEFAULT_DATABASE = 'var/orchestrator.db';
@@ -74,6 +85,7 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     serviceTypePath: path(coordinator.service_type_path),
     databasePath: path(database.db_path ?? DEFAULT_DATABASE),
     token: tokenOf(security),
+    tls: tlsOf(security),
   });
 }
 
@@ -86,6 +98,7 @@ export function loadCollectorConfig(file: string): CollectorConfig {
     retentionHours: collector.retention_hours,
     databasePath: path(database.db_path ?? DEFAULT_DATABASE),
     token: tokenOf(security),
+    tls: tlsOf(security),
   });
 }
 
@@ -107,17 +120,18 @@ export function loadNodeConfig(file: string): NodeConfig {
     cacheDir: path(models.cache_path),
     reporter: reporter.enabled
       ? {
-          collectorUrl: httpUrl(reporter.collector_addr, reporter.collector_port),
+          collectorUrl: httpUrl(reporter.collector_addr, reporter.collector_port, reporter.collector_tls),
           collectPeriodS: reporter.collect_info_period,
           sendPeriodS: reporter.send_report_period,
         }
       : null,
     token: tokenOf(security),
+    tls: tlsOf(security),
   });
 }
 
-export function httpUrl(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+export function httpUrl(host: string, port: number, tls: boolean): string {
+  return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Which file it is, by the section that only it has; null when none is there. */
@@ -163,12 +177,26 @@ function tokenRule(security: { token?: string; token_file?: string }, file: stri
   ];
 }
 
+function tlsRule({ tls_cert, tls_key }: { tls_cert?: string; tls_key?: string }, file: string): OrchestratorError[] {
+  if ((tls_cert === undefined) === (tls_key === undefined)) return [];
+  const [has, lacks] = tls_cert === undefined ? ['tls_key', 'tls_cert'] : ['tls_cert', 'tls_key'];
+  const message = `${file}: [security] ${has} is given without ${lacks}; https needs both`;
+  return [new OrchestratorError('CONFIG_INVALID', message, { file, section: 'security', key: lacks })];
+}
+
+function securityRules(
+  security: { token?: string; token_file?: string; tls_cert?: string; tls_key?: string },
+  file: string,
+) {
+  return [...tokenRule(security, file), ...tlsRule(security, file)];
+}
+
 function coordinatorRules({ value, file }: Settings<typeof CoordinatorFileSchema | typeof CollectorFileSchema>) {
-  return [...engineRule(value.database, file), ...tokenRule(value.security, file)];
+  return [...engineRule(value.database, file), ...securityRules(value.security, file)];
 }
 
 function nodeRules({ value, file }: Settings<typeof NodeConfFileSchema>): OrchestratorError[] {
-  const problems = tokenRule(value.security, file);
+  const problems = securityRules(value.security, file);
   if (!value.listener.enabled) {
     problems.push(
       new OrchestratorError(
@@ -179,6 +207,20 @@ function nodeRules({ value, file }: Settings<typeof NodeConfFileSchema>): Orches
     );
   }
   return problems;
+}
+
+function tlsOf({ tls_cert, tls_key, tls_ca }: { tls_cert?: string; tls_key?: string; tls_ca?: string }): TlsConfig {
+  const identity =
+    tls_cert === undefined || tls_key === undefined
+      ? null
+      : { cert: readText(path(tls_cert)), key: readText(path(tls_key)) };
+  return { identity, ca: tls_ca === undefined ? tlsCaFromEnvironment() : readText(path(tls_ca)) };
+}
+
+/** `ORCHESTRATOR_TLS_CA`, read. */
+export function tlsCaFromEnvironment(): string | undefined {
+  const file = tlsCaFileFromEnvironment();
+  return file === null ? undefined : readText(path(file));
 }
 
 function tokenOf(security: { token?: string; token_file?: string }): string | null {

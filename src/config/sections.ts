@@ -29,6 +29,11 @@ const SecuritySchema = Type.Object({
     'Bearer token that every request needs, and that this process sends to others (ours). `ORCHESTRATOR_TOKEN` in the environment wins.',
   ),
   token_file: optionalText('File whose first line is the token (ours); keeps it out of this file.'),
+  tls_cert: optionalText(
+    'PEM file with the certificate of this process (ours): it then serves https. Needs `tls_key`.',
+  ),
+  tls_key: optionalText('PEM file with the private key of `tls_cert` (ours).'),
+  tls_ca: optionalText("PEM file with the certificates that peers' must be signed by (ours). Default: the system's."),
 });
 
 export const CoordinatorFileSchema = Type.Object({
@@ -77,6 +82,7 @@ export const NodeConfFileSchema = Type.Object({
     enabled: Type.Boolean({ default: true, description: 'Whether the node sends reports to the collector.' }),
     collector_addr: text(LOOPBACK, 'Address of the collector.'),
     collector_port: Type.Integer({ minimum: 1, maximum: 65535, default: 9001, description: 'Port of the collector.' }),
+    collector_tls: Type.Boolean({ default: false, description: 'Whether the collector serves https (ours).' }),
     collect_info_period: Type.Number({
       minimum: 0.1,
       maximum: 3600,

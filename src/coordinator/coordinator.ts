@@ -32,7 +32,8 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const { state, telemetry, token, types, services, clock, logger } = options;
   const bounds: CoordinatorBounds = { ...DEFAULT_COORDINATOR_BOUNDS, ...options.bounds };
   const events = new EventLog({ state, clock, logger });
-  const registry = new NodeRegistry({ nodes: options.nodes, token, state, events, bounds, clock, logger });
+  const { nodes, tlsCa } = options;
+  const registry = new NodeRegistry({ nodes, token, tlsCa, state, events, bounds, clock, logger });
   const profiles = new ProfileCache({ telemetry, bounds, clock, logger });
   const table = new SessionTable({ state, registry, profiles, services, types, logger });
   const failover = new Failover({ table, registry, events, bounds, clock });
@@ -56,6 +57,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const sessions = new SessionService({ table, registry, reconciler, events, state, services, types, clock });
     const app = await createHttpApi({
       ...{ token, epoch, sessions, table, registry, failover, events, telemetry, services, types, clock, logger },
+      tls: options.tls ?? null,
     });
     closers.push(() => app.close());
     const address = await listen(app, options);

@@ -13,7 +13,7 @@ import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import { NodeViewSchema } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
 import { SessionCreatedSchema, SessionRequestSchema, SessionViewSchema } from '../contracts/session.js';
-import { createHttpServer, type HttpServer } from '../http-server/http-server.js';
+import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { EVENTS_LIMIT_DEFAULT } from '../store/store.js';
@@ -31,6 +31,7 @@ import { handlerTypeView, serviceView } from './views.js';
 
 export interface HttpApiOptions {
   readonly token: string | null;
+  readonly tls: TlsIdentity | null;
   readonly epoch: number;
   readonly sessions: SessionService;
   readonly table: SessionTable;
@@ -60,8 +61,8 @@ const EventQuerySchema = Type.Object(
 );
 
 export async function createHttpApi(options: HttpApiOptions): Promise<HttpServer> {
-  const { token, logger, events } = options;
-  const app = createHttpServer({ token, open: ['GET /v1/health'], logger });
+  const { token, tls, logger, events } = options;
+  const app = createHttpServer({ token, tls, open: ['GET /v1/health'], logger });
   await app.register(swagger, {
     openapi: { info: { title: 'vision-orchestrator coordinator', version: 'v1' } },
   });

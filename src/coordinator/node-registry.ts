@@ -23,6 +23,7 @@ export type NodeChange = 'up' | 'lost' | 'missing' | 'heartbeat';
 export interface NodeRegistryOptions {
   readonly nodes: readonly NodeFile[];
   readonly token: string | null;
+  readonly tlsCa?: string | undefined;
   readonly state: Pick<StateStore, 'nodesSeen' | 'saveNodeSeen'>;
   readonly events: EventLog;
   readonly bounds: CoordinatorBounds;
@@ -57,10 +58,10 @@ export class NodeRegistry {
   }
 
   #entryOf(file: NodeFile): Entry {
-    const { token, bounds, clock } = this.#options;
+    const { token, tlsCa, bounds, clock } = this.#options;
     const url = nodeUrl(file);
     // A node that takes longer than this to take an order is as good as lost, and an order may be repeated.
-    const client = createNodeClient({ url, token, timeoutMs: bounds.heartbeatTimeoutMs });
+    const client = createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs });
     const change = (kind: NodeChange) => this.#changed(file.node_id, kind);
     const prober = new NodeProber({ file, client, bounds, clock, epoch: () => this.#epoch, change });
     return { file, url, client, prober, status: prober.status, savedAt: 0 };

@@ -2,6 +2,7 @@
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { NodeFile } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
+import type { TlsIdentity } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore, TelemetryStore } from '../store/store.js';
@@ -12,6 +13,10 @@ export interface CoordinatorOptions {
   readonly port: number;
   /** Bearer token that requests must carry, and that requests to nodes carry. */
   readonly token: string | null;
+  /** Shown to who dials the coordinator; null: it serves plain http. */
+  readonly tls?: TlsIdentity | null;
+  /** PEM certificates that nodes' must be signed by; the system's when absent. */
+  readonly tlsCa?: string | undefined;
   /** True: listening off loopback without a token is what the operator wants. */
   readonly insecure?: boolean;
   readonly nodes: readonly NodeFile[];

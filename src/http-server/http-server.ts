@@ -7,6 +7,7 @@
  * came from a file or over HTTP, and nothing is removed or coerced in a body.
  */
 import { isIP } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerDefault } from 'fastify';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifySchemaCompiler, fastify } from 'fastify';
@@ -49,12 +50,22 @@ export interface HttpServerOptions {
   /** Largest request body, bytes; a route may set its own `bodyLimit`. */
   readonly bodyLimit?: number;
   readonly requestTimeoutMs?: number;
+  /** PEM; with it the server speaks https, and nothing else. */
+  readonly tls?: TlsIdentity | null;
   readonly logger: Logger;
+}
+
+export interface TlsIdentity {
+  readonly cert: string;
+  readonly key: string;
 }
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { logger, bodyLimit = CONTROL_BODY_BYTES_MAX } = options;
+  const tls = options.tls ?? null;
   const app: HttpServer = fastify({
+    // The two kinds of server differ in nothing that this code uses.
+    ...((tls === null ? {} : { https: tls }) as object),
     bodyLimit,
     requestTimeout: options.requestTimeoutMs ?? REQUEST_RECEIVE_TIMEOUT_MS,
     trustProxy: false,
@@ -112,7 +123,8 @@ export async function listen(app: HttpServer, options: ListenOptions): Promise<L
   if (bound === null || typeof bound === 'string')
     throw new OrchestratorError('INTERNAL', 'the server has no TCP port');
   const shown = isIP(host) === 6 ? `[${host}]` : host;
-  return { host, port: bound.port, url: `http://${shown}:${bound.port}` };
+  const scheme = app.server instanceof TlsServer ? 'https' : 'http';
+  return { host, port: bound.port, url: `${scheme}://${shown}:${bound.port}` };
 }
 
 /** Whether only this machine can reach `host`: 127.0.0.0/8, ::1 or localhost. */

@@ -17,6 +17,7 @@ export async function runCollector(file: string, options: DaemonOptions): Promis
         nodes: loadNodes(config.nodePath, logger),
         store,
         token: config.token,
+        tls: config.tls.identity,
         insecure: options.insecure,
         retention: { ...TELEMETRY_RETENTION, rowsS: config.retentionHours * 3600 },
         clock: systemClock(),

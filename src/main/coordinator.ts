@@ -22,6 +22,8 @@ export async function runCoordinator(file: string, options: DaemonOptions): Prom
         ...config.listen,
         ...resources,
         token: config.token,
+        tls: config.tls.identity,
+        tlsCa: config.tls.ca,
         insecure: options.insecure,
         state,
         telemetry,

@@ -18,6 +18,8 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       version: VERSION,
       labels: config.labels,
       token: config.token,
+      tls: config.tls.identity,
+      tlsCa: config.tls.ca,
       insecure: options.insecure,
       types: builtInTypes(),
       hostEntry: hostEntry(),

@@ -59,7 +59,7 @@ export async function startAgent(options: Partial<NodeAgentOptions> = {}): Promi
     ...options,
     bounds: { pingPeriodMs: 50, restartBaseMs: 20, drainTimeoutMs: 1_000, stopGraceMs: 500, ...options.bounds },
   });
-  const client = createNodeClient({ url: agent.address.url, token: options.token ?? null });
+  const client = createNodeClient({ url: agent.address.url, token: options.token ?? null, tlsCa: options.tlsCa });
   onTestFinished(async () => {
     await client.close();
     await agent.close();

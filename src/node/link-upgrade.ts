@@ -1,12 +1,13 @@
 /**
  * Upgrade requests for links: checked here, then the raw connection goes to the handler host that has the source's
- * output. Not a byte of a packet passes through the agent. A refusal is an HTTP answer on the connection.
+ * output. Not a byte of a packet passes through the agent, except over TLS. A refusal is an HTTP answer on the connection.
  * Surprising: the hand-over must happen in the same turn of the event loop as the upgrade, before anything is read.
  */
 import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
-import { Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { sameSecret } from '../http-server/access.js';
 import { PROBLEM_CONTENT_TYPE, RETRY_AFTER_S } from '../http-server/problems.js';
@@ -30,10 +31,12 @@ export function linkUpgrades({ sessions, token, logger }: LinkUpgradeOptions) {
     try {
       checkBearer(request, token);
       const { session_id, handler_id } = linkOf(request);
-      const { supervisor } = sessions.servingHost(session_id, handler_id);
-      if (!(socket instanceof Socket)) {
-        throw new OrchestratorError('LINK_PROTOCOL', 'a link needs a plain TCP connection');
+      const { supervisor, socketPath } = sessions.servingHost(session_id, handler_id);
+      if (socket instanceof TLSSocket) {
+        relay(request, socket, head, socketPath);
+        return;
       }
+      if (!(socket instanceof Socket)) throw new OrchestratorError('LINK_PROTOCOL', 'a link needs a TCP connection');
       const message = { url: request.url ?? '', headers: flatHeaders(request), head: head.toString('base64') };
       socket.setTimeout(0);
       socket.setNoDelay(true);
@@ -45,6 +48,28 @@ export function linkUpgrades({ sessions, token, logger }: LinkUpgradeOptions) {
       refuse(socket, error);
     }
   };
+}
+
+/**
+ * What is encrypted is known to this process only and cannot be handed over: it is passed on to the host's own socket,
+ * request and all, and each side is read no faster than the other takes it.
+ */
+function relay(request: IncomingMessage, near: TLSSocket, head: Buffer, socketPath: string): void {
+  const far = connect(socketPath);
+  near.setTimeout(0);
+  near.setNoDelay(true);
+  far.once('connect', () => {
+    const headers = Object.entries(flatHeaders(request)).map(([name, value]) => `${name}: ${value}`);
+    far.write([`${request.method} ${request.url} HTTP/1.1`, ...headers, '', ''].join('\r\n'));
+    if (head.length > 0) far.write(head);
+    near.pipe(far).pipe(near);
+    far.on('close', () => near.destroy());
+  });
+  near.on('close', () => far.destroy());
+  far.on('error', (error) => {
+    if (far.bytesWritten > 0) near.destroy();
+    else refuse(near, new OrchestratorError('LINK_BUSY', `the host does not answer now (${error.message})`));
+  });
 }
 
 function checkBearer({ headers, url }: IncomingMessage, token: string | null): void {

@@ -10,7 +10,9 @@ import { OrchestratorError } from '../contracts/errors.js';
 import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';
 import { HeartbeatQuerySchema, HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
-import { createHttpServer, type HttpServer } from '../http-server/http-server.js';
+
+import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
+
 import type { Logger } from '../std/logger.js';
 import type { FactsSource } from './facts.js';
 import { proxyToHost } from './host-proxy.js';
@@ -23,6 +25,7 @@ export interface ListenerOptions extends ReferenceActionsOptions {
   readonly facts: FactsSource;
   readonly sessions: SessionManager;
   readonly token: string | null;
+  readonly tls?: TlsIdentity | null | undefined;
   readonly clock: NodeClock;
   readonly logger: Logger;
 }
@@ -34,7 +37,10 @@ const PagePath = Type.Object({ session_id: Id, handler_id: Id });
 
 export async function createListener(options: ListenerOptions): Promise<HttpServer> {
   const { sessions, facts, token, clock, logger } = options;
-  const app = createHttpServer({ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger });
+  const app = createHttpServer({
+    ...{ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger },
+    tls: options.tls ?? null,
+  });
   app.server.on('upgrade', linkUpgrades({ sessions, token, logger }));
 
   await app.register(swagger, { openapi: { info: { title: 'vision-orchestrator node agent', version: 'v1' } } });

@@ -59,6 +59,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       outputsDir,
       allow: options.allow,
       token: options.token,
+      tlsCa: options.tlsCa,
       logger: options.logger,
       newSocketPath: () => {
         sockets += 1;
@@ -69,8 +70,8 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       onLedger: (ledger) => reporter?.add({ ledger }),
     },
   });
-  const { types, token, logger } = options;
-  const app = await createListener({ facts, sessions, types, outputsDir, token, clock, logger });
+  const { types, token, tls, logger } = options;
+  const app = await createListener({ facts, sessions, types, outputsDir, token, tls, clock, logger });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;
   const close = async () => {
@@ -120,10 +121,10 @@ function newReporter(
   gpu: GpuSampler | null,
   sessions: SessionManager,
 ): Reporter | null {
-  const { collector, token, logger } = options;
+  const { collector, token, tlsCa, logger } = options;
   if (collector === null) return null;
   return new Reporter({
-    collector: createCollectorClient({ url: collector.url, token }),
+    collector: createCollectorClient({ url: collector.url, token, tlsCa }),
     collectPeriodS: collector.collectPeriodS,
     sendPeriodS: collector.sendPeriodS,
     ...{ gpu, clock, logger },

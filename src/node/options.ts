@@ -1,6 +1,7 @@
 /** What a node agent is given, and its bounds with the reason for each. Read once; nothing here changes later. */
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import { PREPARE_TIMEOUT_MS } from '../contracts/limits.js';
+import type { TlsIdentity } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 
@@ -25,6 +26,10 @@ export interface NodeAgentOptions {
   readonly labels: readonly string[];
   /** Bearer token that requests must carry, and that this node's requests to other nodes and the collector carry. */
   readonly token: string | null;
+  /** Shown to who dials this agent; null: it serves plain http. */
+  readonly tls?: TlsIdentity | null;
+  /** PEM certificates that other nodes' and the collector's must be signed by; the system's when absent. */
+  readonly tlsCa?: string | undefined;
   /** True: listening off loopback without a token is what the operator wants. */
   readonly insecure: boolean;
   readonly types: HandlerTypeRegistry;

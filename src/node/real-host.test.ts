@@ -7,8 +7,10 @@ import type { NodeSession } from '../contracts/blueprint.js';
 import { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { ObservedSession } from '../contracts/node.js';
 import { HANDLER_MANIFESTS } from '../handlers/index.js';
+import { TEST_TLS } from '../links/tls.testing.js';
 import { compiledEntry } from '../std/compiled-entry.js';
 import { handler, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
+import type { NodeAgentOptions } from './options.js';
 
 const PICTURES = join(dirname(createRequire(import.meta.url).resolve('@vladmandic/face-api/package.json')), 'demo');
 const HOST_ENTRY = compiledEntry(import.meta.url, '../main/host.js');
@@ -17,11 +19,11 @@ const FRAMES = 30;
 const SLOW_MS = 60_000;
 vi.setConfig({ testTimeout: 3 * SLOW_MS });
 
-const realAgent = (nodeId: number, dataDir?: string) =>
+const realAgent = (nodeId: number, options: Partial<NodeAgentOptions> = {}) =>
   startAgent({
     ...{ nodeId, hostEntry: HOST_ENTRY, types: new HandlerTypeRegistry(HANDLER_MANIFESTS), allow: [PICTURES] },
     ...{ token: 'secret', bounds: { pingPeriodMs: 100 } },
-    ...(dataDir === undefined ? {} : { dataDir }),
+    ...options,
   });
 
 interface Places {
@@ -95,6 +97,18 @@ test('frames flow from node to node over a link that the agent hands to the host
   expect(frame.headers.get('content-type')).toBe('image/jpeg');
   expect((await frame.arrayBuffer()).byteLength).toBeGreaterThan(1000);
   expect((await fetch(url)).status).toBe(401);
+});
+
+test('frames flow over TLS, whichever side dials', async () => {
+  const tls = { tls: TEST_TLS, tlsCa: TEST_TLS.cert };
+  const agents = [await realAgent(1, tls), await realAgent(2, tls)];
+  expect(agents[0]!.url).toMatch(/^https:/);
+  await run(agents, 'all');
+  await until(async () => (await received(agents[1]!, 1)) >= FRAMES, 'frames at the sink', SLOW_MS);
+  await apply(agents, { places: [1, 1, 2, 2], delivery: 'all', generation: 2, pushes: true });
+  const switched = await received(agents[1]!, 1);
+  await until(async () => (await received(agents[1]!, 1)) >= switched + FRAMES, 'pushed frames at the sink', SLOW_MS);
+  expect((await observed(agents[1]!)).handlers[0]!.links[0]).toMatchObject({ connected: true });
 });
 
 for (const [what, index, pushes] of [

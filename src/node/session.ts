@@ -45,6 +45,7 @@ export interface SessionContext {
   readonly outputsDir: string;
   readonly allow: readonly string[];
   readonly token: string | null;
+  readonly tlsCa?: string | undefined;
   readonly logger: Logger;
   /** What a handler host subtracts from the machine's clock. */
   clockCorrection(): ClockCorrection;
@@ -288,7 +289,7 @@ export class Session {
 
   /** Tells `host` what is wanted of it; the first time this starts it. `hosts`: those that are to run together. */
   #configure(host: Host, target: NodeSession, resolved: ResolvedBlueprint, hosts: readonly Host[]): void {
-    const { threads, speed, cacheDir, allow, token } = this.#context;
+    const { threads, speed, cacheDir, allow, token, tlsCa } = this.#context;
     const socketOf = (id: number) => hosts.find((one) => one.handlers.has(id))?.socketPath;
     const config: HostConfig = {
       session_id: target.session_id,
@@ -301,7 +302,7 @@ export class Session {
         accounted: this.#accounted.get(id) ?? -1,
       })),
       links: hostLinks(host, target, socketOf),
-      ...{ threads, speed, cacheDir, allow, token },
+      ...{ threads, speed, cacheDir, allow, token, tlsCa },
       outputDir: this.#outputDir(target),
       socketPath: host.socketPath,
     };
