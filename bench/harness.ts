@@ -28,6 +28,8 @@ export interface BenchOptions {
   readonly units: Readonly<Record<string, string>>;
   /** Case that the others are compared with, by figure; ratio > 1 means better than the reference. */
   readonly reference?: string;
+  /** The same for benches whose cases have different references. */
+  readonly referenceOf?: (name: string) => string | undefined;
   /** Figures where less is better. */
   readonly lessIsBetter?: readonly string[];
   readonly rounds: number;
@@ -52,15 +54,10 @@ export async function runCases(options: BenchOptions): Promise<BenchRow[]> {
     const [name, figure] = key.split('\u0000') as [string, string];
     const value = median(name, figure);
     const row: BenchRow = { bench: options.bench, case: name, figure, value, unit: options.units[figure] ?? '' };
-    const base = options.reference === undefined ? Number.NaN : median(options.reference, figure);
-    if (
-      options.reference !== undefined &&
-      options.reference !== name &&
-      Number.isFinite(base) &&
-      base > 0 &&
-      value > 0
-    ) {
-      row.reference = options.reference;
+    const reference = options.referenceOf === undefined ? options.reference : options.referenceOf(name);
+    const base = reference === undefined ? Number.NaN : median(reference, figure);
+    if (reference !== undefined && reference !== name && Number.isFinite(base) && base > 0 && value > 0) {
+      row.reference = reference;
       row.ratio = options.lessIsBetter?.includes(figure) ? base / value : value / base;
     }
     return row;

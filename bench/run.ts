@@ -13,6 +13,7 @@ interface BenchModule {
 
 const BENCHES: Record<string, () => Promise<BenchModule>> = {
   allocation: () => import('./allocation.js'),
+  links: () => import('./links.js'),
   store: () => import('./store.js'),
   vision: () => import('./vision.js'),
 };
