@@ -1,49 +1,37 @@
 /**
  * Bytes of a connection into frames, however they are cut. Each payload byte is copied once at most: into the buffer that
- * its packet will own; large payloads can be read straight into it (`readTarget` and `filled`, for sockets with `onread`).
+ * its packet will own; large payloads are read straight into it (`readTarget` and `filled`, for sockets with `onread`).
+ * A read into a large payload may run a little beyond it, into room that belongs to nobody: there it finds the next
+ * frame's prefix, so that a stream of large packets costs one read for each and is not copied at all.
  * Invariant: nothing is allocated for a length that was not checked, and chunks given to `push` are never kept.
  */
-import { assembleFrame, type FramePrefix, type LinkFrame, PREFIX_BYTES, readPrefix } from './codec.js';
+import { assembleFrame, type LinkFrame } from './codec.js';
 import { READ_SCRATCH_BYTES } from './link.js';
+import { PayloadBuffers } from './payload-buffers.js';
+import { type FramePrefix, PREFIX_BYTES, readPrefix } from './prefix.js';
 
-const EMPTY = Buffer.alloc(0);
+const EMPTY: Buffer = Buffer.alloc(0);
 
-/** A part of a frame that is being gathered. */
-class Part {
-  #filled = 0;
-  constructor(readonly target: Buffer) {}
+/** Payloads with at least this much to come are read in place, bytes; for less the scratch takes several frames at once. */
+const IN_PLACE_BYTES_MIN = 8 * 1024;
 
-  get complete(): boolean {
-    return this.#filled === this.target.length;
-  }
-
-  get rest(): Buffer {
-    return this.target.subarray(this.#filled);
-  }
-
-  /** Copies what fits; returns how many bytes it took. */
-  take(chunk: Buffer, offset: number): number {
-    const count = Math.min(chunk.length - offset, this.target.length - this.#filled);
-    chunk.copy(this.target, this.#filled, offset, offset + count);
-    this.#filled += count;
-    return count;
-  }
-
-  advance(count: number): void {
-    this.#filled += count;
-  }
-
-  restart(): void {
-    this.#filled = 0;
-  }
-}
+/** Room behind a large payload, bytes: the next prefix and the metadata that most packets have. */
+const READ_AHEAD_BYTES = 512;
 
 export class FrameDecoder {
   readonly #onFrame: (frame: LinkFrame) => void;
-  readonly #prefixPart = new Part(Buffer.alloc(PREFIX_BYTES));
+  readonly #buffers = new PayloadBuffers();
+  /** A prefix that came in parts. */
+  readonly #gathered = Buffer.alloc(PREFIX_BYTES);
+  readonly #gatheredView = new DataView(this.#gathered.buffer, this.#gathered.byteOffset, PREFIX_BYTES);
+  #gatheredBytes = 0;
+  /** The frame that is being read; null between frames. */
   #prefix: FramePrefix | null = null;
-  #metadata = new Part(EMPTY);
-  #payload = new Part(EMPTY);
+  #metadata = EMPTY;
+  #metadataFilled = 0;
+  /** The payload's memory, and behind it the room to read ahead, if it has that. */
+  #body = EMPTY;
+  #bodyFilled = 0;
   #scratch: Buffer | null = null;
   #completed = 0;
 
@@ -63,24 +51,20 @@ export class FrameDecoder {
 
   /** Takes the next bytes; calls back for each complete frame. Throws LINK_PROTOCOL; the connection is then useless. */
   push(chunk: Buffer): void {
+    const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     let offset = 0;
     while (offset < chunk.length) {
-      if (this.#prefix === null) {
-        const whole = this.#wholeFrame(chunk, offset);
-        offset += whole > 0 ? whole : this.#takePrefix(chunk, offset);
-      } else {
-        offset += this.#metadata.complete ? this.#payload.take(chunk, offset) : this.#metadata.take(chunk, offset);
-        this.#finish();
-      }
+      if (this.#prefix !== null) offset = this.#takeBody(chunk, offset);
+      else if (this.#gatheredBytes === 0 && chunk.length - offset >= PREFIX_BYTES) {
+        this.#begin(readPrefix(view, offset));
+        offset += PREFIX_BYTES;
+      } else offset = this.#gatherPrefix(chunk, offset);
     }
   }
 
   /** Where the next read should go: the rest of a large payload, or a scratch buffer. */
   readTarget(): Buffer {
-    if (this.#prefix !== null && this.#metadata.complete) {
-      const rest = this.#payload.rest;
-      if (rest.length >= READ_SCRATCH_BYTES) return rest;
-    }
+    if (this.#inPlace()) return this.#body.subarray(this.#bodyFilled);
     this.#scratch ??= Buffer.allocUnsafeSlow(READ_SCRATCH_BYTES);
     return this.#scratch;
   }
@@ -89,45 +73,66 @@ export class FrameDecoder {
   filled(count: number, target: Uint8Array): void {
     if (this.#scratch !== null && target.buffer === this.#scratch.buffer) {
       this.push(this.#scratch.subarray(0, count));
-    } else {
-      this.#payload.advance(count);
-      this.#finish();
+      return;
     }
+    const body = this.#body;
+    const payloadBytes = this.#prefix!.payloadBytes;
+    const end = this.#bodyFilled + count;
+    this.#bodyFilled = Math.min(end, payloadBytes);
+    this.#finish();
+    if (end > payloadBytes) this.push(body.subarray(payloadBytes, end));
   }
 
-  /** The quick way for small frames that lie complete in the chunk: no gathering. Returns bytes taken, 0 when not. */
-  #wholeFrame(chunk: Buffer, offset: number): number {
-    const left = chunk.length - offset;
-    if (left < PREFIX_BYTES || this.#prefixPart.rest.length < PREFIX_BYTES) return 0;
-    const prefix = readPrefix(chunk.subarray(offset, offset + PREFIX_BYTES));
-    const bytes = PREFIX_BYTES + prefix.metadataBytes + prefix.payloadBytes;
-    if (left < bytes) return 0;
-    const metadataEnd = offset + PREFIX_BYTES + prefix.metadataBytes;
-    const payload = Buffer.allocUnsafe(prefix.payloadBytes);
-    chunk.copy(payload, 0, metadataEnd, offset + bytes);
-    this.#completed += 1;
-    this.#onFrame(assembleFrame(prefix, chunk.subarray(offset + PREFIX_BYTES, metadataEnd), payload));
-    return bytes;
+  #inPlace(): boolean {
+    if (this.#prefix === null || this.#metadataFilled < this.#metadata.length) return false;
+    return this.#prefix.payloadBytes - this.#bodyFilled >= IN_PLACE_BYTES_MIN;
   }
 
-  #takePrefix(chunk: Buffer, offset: number): number {
-    const taken = this.#prefixPart.take(chunk, offset);
-    if (this.#prefixPart.complete) {
-      const prefix = readPrefix(this.#prefixPart.target);
-      this.#prefixPart.restart();
-      this.#prefix = prefix;
-      this.#metadata = new Part(Buffer.allocUnsafe(prefix.metadataBytes));
-      this.#payload = new Part(Buffer.allocUnsafe(prefix.payloadBytes));
-      this.#finish();
+  #begin(prefix: FramePrefix): void {
+    const { metadataBytes, payloadBytes } = prefix;
+    this.#prefix = prefix;
+    this.#metadata = metadataBytes === 0 ? EMPTY : Buffer.allocUnsafe(metadataBytes);
+    const ahead = payloadBytes < IN_PLACE_BYTES_MIN ? 0 : READ_AHEAD_BYTES;
+    this.#body = payloadBytes === 0 ? EMPTY : this.#buffers.take(payloadBytes + ahead);
+    this.#metadataFilled = this.#bodyFilled = 0;
+    this.#finish();
+  }
+
+  #gatherPrefix(chunk: Buffer, offset: number): number {
+    const end = Math.min(chunk.length, offset + PREFIX_BYTES - this.#gatheredBytes);
+    this.#gathered.set(chunk.subarray(offset, end), this.#gatheredBytes);
+    this.#gatheredBytes += end - offset;
+    if (this.#gatheredBytes === PREFIX_BYTES) {
+      this.#gatheredBytes = 0;
+      this.#begin(readPrefix(this.#gatheredView, 0));
     }
-    return taken;
+    return end;
+  }
+
+  /** Copies what fits; returns where it ended. */
+  #takeBody(chunk: Buffer, offset: number): number {
+    const metadataEnd = Math.min(chunk.length, offset + this.#metadata.length - this.#metadataFilled);
+    if (metadataEnd > offset) {
+      this.#metadata.set(chunk.subarray(offset, metadataEnd), this.#metadataFilled);
+      this.#metadataFilled += metadataEnd - offset;
+    }
+    const end = Math.min(chunk.length, metadataEnd + this.#prefix!.payloadBytes - this.#bodyFilled);
+    if (end > metadataEnd) {
+      this.#body.set(chunk.subarray(metadataEnd, end), this.#bodyFilled);
+      this.#bodyFilled += end - metadataEnd;
+    }
+    this.#finish();
+    return end;
   }
 
   #finish(): void {
-    if (this.#prefix === null || !this.#metadata.complete || !this.#payload.complete) return;
-    const frame = assembleFrame(this.#prefix, this.#metadata.target, this.#payload.target);
+    const prefix = this.#prefix!;
+    if (this.#metadataFilled < this.#metadata.length || this.#bodyFilled < prefix.payloadBytes) return;
+    const body = this.#body;
+    const payload = body.length === prefix.payloadBytes ? body : body.subarray(0, prefix.payloadBytes);
+    const frame = assembleFrame(prefix, this.#metadata, payload);
     this.#prefix = null;
-    this.#metadata = this.#payload = new Part(EMPTY);
+    this.#metadata = this.#body = EMPTY;
     this.#completed += 1;
     this.#onFrame(frame);
   }

@@ -5,8 +5,10 @@
  * after it has had the chance to read.
  */
 import type { Socket } from 'node:net';
-import { encodePing, encodePong, type LinkFrame } from './codec.js';
+import type { LinkFrame } from './codec.js';
 import { FrameDecoder } from './decoder.js';
+import { FrameWriter } from './frame-writer.js';
+import type { LinkAck, LinkPacket } from './link.js';
 import { LINK_DEAD_MS, LINK_PING_MS, SOCKET_BUFFER_BYTES } from './link.js';
 
 /** How often to speak and when a silent peer is dead, ms. */
@@ -34,8 +36,8 @@ export class FrameSocket {
   readonly #options: FrameSocketOptions;
   readonly #socket: Socket;
   readonly decoder: FrameDecoder;
-  #turn: Buffer[] = [];
-  #turnBytes = 0;
+  readonly #writer = new FrameWriter();
+  #flushDue = false;
   #heldBack = false;
   #closed = false;
   #speaking = false;
@@ -63,7 +65,7 @@ export class FrameSocket {
 
   /** Bytes that wait in this process. */
   get waitingBytes(): number {
-    return this.#socket.writableLength + this.#turnBytes;
+    return this.#socket.writableLength + this.#writer.bytes;
   }
 
   /** For sockets in 'data' mode: begins to read, with what was read along with the handshake first. */
@@ -89,15 +91,19 @@ export class FrameSocket {
     return free;
   }
 
-  /** Takes pieces to write; they leave together at the end of this turn. */
-  write(pieces: readonly Buffer[]): void {
+  /** Takes a packet; it leaves at the end of this turn. Returns its bytes; throws LINK_PROTOCOL when it has no form. */
+  packet(packet: LinkPacket, sentAt: number, ordinal: number): number {
+    if (this.#closed) return 0;
+    const bytes = this.#writer.packet(packet, sentAt, ordinal);
+    this.#flushLater();
+    return bytes;
+  }
+
+  /** `carried`: packets that came on this connection. */
+  ack(ack: LinkAck, carried: number): void {
     if (this.#closed) return;
-    if (this.#turn.length === 0) setImmediate(() => this.#flush());
-    for (const piece of pieces) {
-      if (piece.length === 0) continue;
-      this.#turn.push(piece);
-      this.#turnBytes += piece.length;
-    }
+    this.#writer.ack(ack, carried);
+    this.#flushLater();
   }
 
   close(reason: string): void {
@@ -108,22 +114,25 @@ export class FrameSocket {
     this.#options.onClosed(reason);
   }
 
-  /** Payloads are written as they are; runs of small pieces are joined, which is cheaper than a write for each. */
+  #flushLater(): void {
+    if (this.#flushDue) return;
+    this.#flushDue = true;
+    setImmediate(() => this.#flush());
+  }
+
   #flush(): void {
-    const pieces = this.#turn;
-    this.#turn = [];
-    this.#turnBytes = 0;
+    this.#flushDue = false;
     if (this.#closed) return;
+    const { pieces, slabs } = this.#writer.take();
+    const last = pieces.length - 1;
     this.#socket.cork();
-    for (let start = 0; start < pieces.length; ) {
-      let end = start + 1;
-      while (end < pieces.length && pieces[end - 1]!.length < JOIN_BYTES_MAX && pieces[end]!.length < JOIN_BYTES_MAX)
-        end += 1;
-      this.#socket.write(end - start === 1 ? pieces[start]! : Buffer.concat(pieces.slice(start, end)));
-      start = end;
-    }
+    for (let index = 0; index < last; index++) this.#socket.write(pieces[index]!);
     // The callback of the turn's last write tells when the buffer has drained far enough to go on.
-    this.#socket.write(EMPTY, () => this.#drained());
+    this.#socket.write(pieces[last]!, (error) => {
+      if (error != null) return;
+      this.#writer.recycle(slabs);
+      this.#drained();
+    });
     this.#socket.uncork();
   }
 
@@ -146,18 +155,16 @@ export class FrameSocket {
   }
 
   #ping(): void {
-    this.write([encodePing(performance.now() / 1000)]);
+    this.#writer.ping(performance.now() / 1000);
+    this.#flushLater();
   }
 
   #take(frame: LinkFrame): void {
     if (this.#closed) return;
-    if (frame.kind === 'ping') this.write([encodePong(frame.sentAt)]);
-    else if (frame.kind === 'pong') this.#options.onRtt?.(Math.max(0, performance.now() - frame.echoed * 1000));
+    if (frame.kind === 'ping') {
+      this.#writer.pong(frame.sentAt);
+      this.#flushLater();
+    } else if (frame.kind === 'pong') this.#options.onRtt?.(Math.max(0, performance.now() - frame.echoed * 1000));
     else this.#options.onFrame(frame);
   }
 }
-
-const EMPTY = Buffer.alloc(0);
-
-/** Pieces below this are joined with small neighbours, bytes: copying them costs less than a write of their own (1.5 us). */
-const JOIN_BYTES_MAX = 4096;

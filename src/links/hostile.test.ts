@@ -2,11 +2,12 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
-import { encodeAck, encodePacket, encodePing, PREFIX_BYTES } from './codec.js';
 import { contentOf, dialTo, Ledger } from './faults.testing.js';
+import { written } from './frame-writer.testing.js';
 import type { SocketAddress } from './handshake.js';
 import { firstOf, HANDSHAKE_BYTES_MAX, type LinkPacket } from './link.js';
 import type { LinkSender } from './link-sender.js';
+import { PREFIX_BYTES } from './prefix.js';
 import { bytesPacket, endPacket, LINK_PATH, newReceiver, newSender, serveLink } from './socket-link.testing.js';
 
 const WAIT_MS = 15_000;
@@ -24,9 +25,9 @@ function closing<T extends { close(): unknown }>(thing: T): T {
 
 /** What a frame looks like before it is spoilt; every one is valid. */
 const FRAMES = {
-  ack: encodeAck({ settled: 1, received: 2 }, 3),
-  ping: encodePing(1),
-  bytes: Buffer.concat(encodePacket(bytesPacket(0, contentOf(0, 20)), 1, 0)),
+  ack: written((writer) => writer.ack({ settled: 1, received: 2 }, 3)),
+  ping: written((writer) => writer.ping(1)),
+  bytes: packetBytes(bytesPacket(0, contentOf(0, 20))),
   frame: frameOf({ type: 'frame', width: 2, height: 1, data: Buffer.alloc(6) }),
   boxes: frameOf({
     type: 'boxes',
@@ -34,16 +35,18 @@ const FRAMES = {
     frame_height: 9,
     boxes: [{ label: 'a', prob: 1, x: 0, y: 0, w: 1, h: 1 }],
   }),
-  drop: Buffer.concat(
-    encodePacket({ kind: 'drop', sequence: 3, timestamp: 1, deadline: 0, reason: 'late', handler_id: 1 }, 1, 0),
-  ),
-  end: Buffer.concat(encodePacket(endPacket(4), 1, 0)),
+  drop: packetBytes({ kind: 'drop', sequence: 3, timestamp: 1, deadline: 0, reason: 'late', handler_id: 1 }),
+  end: packetBytes(endPacket(4)),
 } as const;
 type FrameName = keyof typeof FRAMES;
 
 function frameOf(payload: Extract<LinkPacket, { kind: 'data' }>['payload']): Buffer {
   const packet: LinkPacket = { kind: 'data', sequence: 0, timestamp: 1, deadline: 0, payload, metadata: { a: 1 } };
-  return Buffer.concat(encodePacket(packet, 1, 0));
+  return packetBytes(packet);
+}
+
+function packetBytes(packet: LinkPacket): Buffer {
+  return written((writer) => writer.packet(packet, 1, 0));
 }
 
 function spoilt(name: FrameName, spoil: (frame: Buffer) => void): Buffer {

@@ -7,7 +7,6 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import { LINK_WINDOW_BYTES, LINK_WINDOW_PACKETS, PAYLOAD_BYTES_MAX } from '../contracts/limits.js';
 import type { Clock } from '../std/clock.js';
-import { encodeAck } from './codec.js';
 import type { LaneEvents } from './dialled-socket.js';
 import type { FrameSocket, PeerFrame } from './frame-socket.js';
 import type { IncomingChannel, IncomingEvents, LinkAck, LinkTransport } from './link.js';
@@ -82,10 +81,10 @@ export class IncomingLanes implements IncomingChannel {
     for (const lane of this.#lanes) {
       if (lane.carried === lane.told) continue;
       lane.told = lane.carried;
-      lane.frames.write([encodeAck(ack, lane.carried)]);
+      lane.frames.ack(ack, lane.carried);
       told = true;
     }
-    if (!told) this.#lanes[0]?.frames.write([encodeAck(ack, this.#lanes[0].carried)]);
+    if (!told) this.#lanes[0]?.frames.ack(ack, this.#lanes[0].carried);
   }
 
   close(reason: string): void {

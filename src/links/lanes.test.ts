@@ -234,11 +234,11 @@ async function upgradeByHand(address: SocketAddress, headers: Record<string, str
 
 /** A lane without a socket: remembers what was written to it. */
 function fakeLane() {
-  const written: Buffer[] = [];
+  const written: number[] = [];
   let events: LaneEvents | null = null;
   const frames = {
     waitingBytes: 0,
-    write: (pieces: readonly Buffer[]) => written.push(Buffer.concat(pieces)),
+    packet: ({ sequence }: LinkPacket) => written.push(sequence),
     writable: () => true,
     close: (reason: string) => events?.onClosed(reason),
   } as unknown as FrameSocket;

@@ -5,7 +5,6 @@
  * back and says what it has.
  */
 import type { Clock } from '../std/clock.js';
-import { encodePacket } from './codec.js';
 import type { LaneEvents } from './dialled-socket.js';
 import type { FrameSocket, PeerFrame } from './frame-socket.js';
 import type { LinkPacket, LinkTransport, OutgoingChannel, OutgoingEvents } from './link.js';
@@ -71,12 +70,9 @@ export class OutgoingLanes implements OutgoingChannel {
 
   write(packet: LinkPacket): number {
     const lane = this.#lanes.length === 1 ? this.#lanes[0]! : this.#leastOnTheWay();
-    const pieces = encodePacket(packet, this.#options.clock.now(), this.#ordinal);
+    const bytes = lane.frames.packet(packet, this.#options.clock.now(), this.#ordinal);
     this.#ordinal += 1;
     lane.written += 1;
-    lane.frames.write(pieces);
-    let bytes = 0;
-    for (const piece of pieces) bytes += piece.length;
     return bytes;
   }
 
