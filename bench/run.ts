@@ -14,6 +14,7 @@ interface BenchModule {
 const BENCHES: Record<string, () => Promise<BenchModule>> = {
   allocation: () => import('./allocation.js'),
   links: () => import('./links.js'),
+  lossy: () => import('./lossy.js'),
   store: () => import('./store.js'),
   vision: () => import('./vision.js'),
 };
