@@ -6,6 +6,7 @@ import { createCollector } from '#src/collector/collector.js';
 import type { Report } from '#src/contracts/report.js';
 import { systemClock } from '#src/std/clock.js';
 import { silentLogger } from '#src/std/logger.js';
+import { reportRows } from '#src/store/report-rows.js';
 import { openSqliteTelemetryStore } from '#src/store/sqlite/sqlite-telemetry-store.js';
 import { type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
@@ -49,7 +50,12 @@ export async function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]
       cases: [
         {
           name: 'store, called directly',
-          measure: () => rate((one) => direct.storeReport({ nodeId: 1, report: one, receivedAt: 1.7e9 })),
+          measure: () =>
+            rate((one) =>
+              direct.storeReports([
+                { nodeId: 1, reportId: one.report_id!, receivedAt: 1.7e9, rows: reportRows(1, one) },
+              ]),
+            ),
         },
         { name: 'collector, over HTTP', measure: () => rate((one) => post(url, one)) },
       ],

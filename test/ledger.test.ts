@@ -9,6 +9,7 @@ import { type LedgerRow, SINK_FATES, type SinkFate } from '../src/contracts/repo
 import { TestCluster } from '../src/handler-kit/cluster.testing.js';
 import { withTimeout } from '../src/std/deferred.js';
 import { seededRandom } from '../src/std/prng.js';
+import { reportInput } from '../src/store/conformance.testing.js';
 import type { LedgerAccounts, SinkAccount } from '../src/store/ledger-accounts.js';
 import { MemoryTelemetryStore } from '../src/store/memory/memory-telemetry-store.js';
 
@@ -16,7 +17,7 @@ const SINK = 7;
 
 async function accountsOf(rows: readonly LedgerRow[], since?: number): Promise<LedgerAccounts> {
   const store = new MemoryTelemetryStore();
-  await store.storeReport({ nodeId: 1, receivedAt: 1, report: { ledger: [...rows] } });
+  await store.storeReports([reportInput({ ledger: [...rows] }, 1, 1)]);
   return store.ledger({ session_id: 1, since });
 }
 

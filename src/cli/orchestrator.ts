@@ -5,6 +5,7 @@ import { VERSION } from '../main/package-facts.js';
 import { addAccountCommands } from './commands/accounts.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
+import { addDbCommands } from './commands/db.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
 import { addModelCommands } from './commands/models.js';
@@ -33,6 +34,7 @@ function createProgram(): Command {
   addNodeCommands(program);
   addModelCommands(program);
   addSqlCommand(program);
+  addDbCommands(program);
   addCheckCommand(program);
   addDaemonCommands(program);
   return withSharedOptions(program);

@@ -10,7 +10,7 @@ import type { Report } from '../contracts/report.js';
 import { systemClock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import { silentLogger } from '../std/logger.js';
-import { arbitraryReport, fullReport } from '../store/conformance.testing.js';
+import { arbitraryReport, fullReport, reportInput } from '../store/conformance.testing.js';
 import { openSqliteTelemetryStore } from '../store/sqlite/sqlite-telemetry-store.js';
 import {
   TELEMETRY_RETENTION,
@@ -180,11 +180,11 @@ describe('a database that cannot keep up', () => {
     const gates: Deferred<void>[] = [];
     const slow: TelemetryStore = Object.assign(Object.create(store), {
       prune: async () => 0,
-      storeReport: async () => {
+      storeReports: async (reports: unknown[]) => {
         const gate = deferred<void>();
         gates.push(gate);
         await gate.promise;
-        return { stored: true, rows: 6 };
+        return reports.map(() => ({ stored: true, rows: 6 }));
       },
     });
     const url = await start({ store: slow, rowsPendingMax: 10 });
@@ -213,7 +213,7 @@ describe('a database that cannot keep up', () => {
   it('answers 503 while it is away, and says so', async () => {
     const away: TelemetryStore = Object.assign(Object.create(store), {
       prune: async () => 0,
-      storeReport: async () => {
+      storeReports: async () => {
         throw new OrchestratorError('DATABASE_UNAVAILABLE', 'database reports.db: disk is full');
       },
     });
@@ -232,9 +232,9 @@ describe('a database that cannot keep up', () => {
 
 describe('retention', () => {
   it('deletes what is too old, from the start on', async () => {
-    await store.storeReport({ nodeId: 1, report: fullReport(), receivedAt: 1 });
+    await store.storeReports([reportInput(fullReport(), 1, 1)]);
     const young = { sys_info: [{ timestamp: Date.now() / 1000 }] };
-    await store.storeReport({ nodeId: 1, report: young, receivedAt: 1 });
+    await store.storeReports([reportInput(young, 1, 1)]);
     await start({ retention: TELEMETRY_RETENTION });
     await expect.poll(() => countOf('link_info'), { timeout: 5000 }).toBe(0);
     expect(await countOf('sys_info')).toBe(1);

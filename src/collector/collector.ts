@@ -1,6 +1,6 @@
 /**
- * The collector: takes reports of nodes over HTTP (`POST /`, the reference's wire), stores each in one transaction, and
- * answers only once it is stored, so that "Succeeded" means durable and a reporter may forget the report.
+ * The collector: takes reports of nodes over HTTP (`POST /`, the reference's wire), writes them together (group commit), and
+ * answers each only once it is stored, so that "Succeeded" means durable and a reporter may forget the report.
  * Invariant: rows accepted and not yet stored never exceed `rowsPendingMax` by more than one report; beyond that reporters
  * are told to come again, and their spools hold what the database cannot take now.
  */

@@ -1,10 +1,11 @@
-/** From a body to stored rows: check, attribute to a node, bound, store; and the figures about that. */
+/** From a body to stored rows: check, attribute to a node, bound, hand over to the group commit; and the figures about that. */
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { type Report, ReportSchema } from '../contracts/report.js';
 import { schemaFaults } from '../contracts/schema.js';
 import type { Clock } from '../std/clock.js';
-import { reportRowsPending } from '../store/report-rows.js';
+import { reportRows, reportRowsPending } from '../store/report-rows.js';
 import type { StoredReport, TelemetryStore } from '../store/store.js';
+import { GroupCommit } from './group-commit.js';
 import type { CollectorMetrics } from './metrics.js';
 import type { NodeDirectory } from './node-directory.js';
 
@@ -27,6 +28,7 @@ export interface IngestHealth {
 
 export class Ingest {
   readonly #options: IngestOptions;
+  readonly #commits: GroupCommit;
   #rowsStored = 0;
   #reportsStored = 0;
   #rowsPending = 0;
@@ -35,6 +37,7 @@ export class Ingest {
 
   constructor(options: IngestOptions) {
     this.#options = options;
+    this.#commits = new GroupCommit(options);
   }
 
   health(): IngestHealth {
@@ -78,19 +81,18 @@ export class Ingest {
   }
 
   async #store(report: Report, nodeId: number): Promise<StoredReport> {
-    const { store, clock, metrics } = this.#options;
-    const startMs = clock.monotonicMs();
+    const { clock, metrics } = this.#options;
+    const reportId = report.report_id ?? null;
     try {
-      const stored = await store.storeReport({ nodeId, report, receivedAt: clock.now() });
+      const rows = reportRows(nodeId, report);
+      const stored = await this.#commits.put({ nodeId, reportId, receivedAt: clock.now(), rows });
       this.#failing = false;
       metrics.reports.inc({ result: stored.stored ? 'stored' : 'duplicate' });
       metrics.rows.inc(stored.rows);
       return stored;
     } catch (error) {
-      this.#failing = true;
+      this.#failing = toOrchestratorError(error).status >= 500;
       throw error;
-    } finally {
-      metrics.storeSeconds.observe((clock.monotonicMs() - startMs) / 1000);
     }
   }
 

@@ -23,9 +23,16 @@ export class CollectorMetrics {
     registers: [this.registry],
   });
 
+  readonly batchReports = new Histogram({
+    name: 'orchestrator_collector_batch_reports',
+    help: 'Reports that shared one commit',
+    buckets: [1, 2, 5, 10, 20, 50, 100, 500],
+    registers: [this.registry],
+  });
+
   readonly storeSeconds = new Histogram({
     name: 'orchestrator_collector_store_seconds',
-    help: 'Time from a checked report to its commit',
+    help: 'Time of one group commit',
     buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
     registers: [this.registry],
   });

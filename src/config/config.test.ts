@@ -7,7 +7,7 @@ import { testRegistry } from '../contracts/registry.testing.js';
 import { checkPaths } from './check.js';
 import { configurationPage } from './configuration-page.js';
 import { iniText, listText, parseIni } from './ini.js';
-import { loadCollectorConfig, loadCoordinatorConfig, loadNodeConfig } from './processes.js';
+import { loadCollectorConfig, loadCoordinatorConfig, loadDatabaseConfig, loadNodeConfig } from './processes.js';
 import { documentFiles, loadHandlerTypeFiles, loadNodeFiles, loadServiceFiles } from './resources.js';
 
 let root: string;
@@ -119,7 +119,8 @@ describe('daemon configuration', () => {
       '[coordinator]\nnode_path = resources/node\n[database]\ndb_path = d.db\n',
     );
     const config = loadCoordinatorConfig(conf);
-    expect([config.nodePath, config.databasePath]).toEqual([resolve('resources/node'), resolve('d.db')]);
+    expect(config.nodePath).toBe(resolve('resources/node'));
+    expect(config.database).toEqual({ engine: 'sqlite', path: resolve('d.db') });
   });
 
   test('unknown sections and keys, wrong types and ranges are named with their lines, all at once', () => {
@@ -143,13 +144,32 @@ describe('daemon configuration', () => {
     expect(thrown(() => loadCollectorConfig(root)).code).toBe('CONFIG_UNREADABLE');
   });
 
-  test('a MySQL address without db_path is refused plainly; with db_path the file is used', () => {
-    const mysql = '[database]\ndb_addr = 10.0.0.2\ndb_port = 3306\ndb_user = u\ndb_passwd = p\ndb_schema = reports\n';
-    const error = thrown(() => loadCoordinatorConfig(file('a.conf', `[coordinator]\n${mysql}`)));
-    expect(error.code).toBe('DATABASE_ENGINE_UNSUPPORTED');
-    expect(error.message).toContain('MySQL is not in this version; db_path = FILE selects SQLite');
+  test('a MySQL address is a server, except where db_path names a file', () => {
+    const mysql = '[database]\ndb_addr = 10.0.0.2\ndb_port = 3307\ndb_user = u\ndb_passwd = p;#"x\n';
+    const server = { engine: 'mysql', host: '10.0.0.2', port: 3307, user: 'u', schema: 'reports' };
+    const conf = file('a.conf', `[coordinator]\n${mysql}`);
+    expect(loadCoordinatorConfig(conf).database).toEqual({ ...server, password: 'p;#"x' });
+    expect(loadDatabaseConfig(conf)).toEqual(loadCoordinatorConfig(conf).database);
     const both = file('b.conf', `[collector]\n${mysql}db_path = x.db\n`);
-    expect(loadCollectorConfig(both).databasePath).toBe(resolve('x.db'));
+    expect(loadCollectorConfig(both).database).toEqual({ engine: 'sqlite', path: resolve('x.db') });
+    const nobody = file('c.conf', '[collector]\n[database]\ndb_addr = 10.0.0.2\n');
+    expect(thrown(() => loadCollectorConfig(nobody)).message).toContain('db_addr = 10.0.0.2 needs db_user');
+  });
+
+  test('the database password comes from the environment, else the key, else the first line of the file', () => {
+    const conf = (name: string, more: string) =>
+      file(name, `[collector]\n[database]\ndb_addr = 10.0.0.2\ndb_user = u\n${more}\n`);
+    const passwordOf = (path: string) => (loadCollectorConfig(path).database as { password: string }).password;
+    const secret = file('secret', ' from file \nmore\n');
+    expect(passwordOf(conf('a.conf', ''))).toBe('');
+    expect(passwordOf(conf('b.conf', `db_passwd_file = ${secret}`))).toBe(' from file ');
+    const both = thrown(() => loadCollectorConfig(conf('c.conf', `db_passwd = s3cret\ndb_passwd_file = ${secret}`)));
+    expect([both.code, both.message]).toEqual(['CONFIG_INVALID', expect.not.stringContaining('s3cret')]);
+    const broken = thrown(() => loadCollectorConfig(conf('d.conf', 'db_passwd s3cret')));
+    expect(JSON.stringify([broken.message, broken.context])).not.toContain('s3cret');
+    process.env.ORCHESTRATOR_DB_PASSWD = 'from-environment';
+    expect(passwordOf(conf('e.conf', 'db_passwd = p'))).toBe('from-environment');
+    delete process.env.ORCHESTRATOR_DB_PASSWD;
   });
 
   test('the token comes from the environment, else the key, else the first line of the file', () => {

@@ -7,6 +7,9 @@ const given = (name: string): string | null => process.env[name]?.trim() || null
 /** Bearer token of daemons and clients; wins over `[security]`. */
 export const tokenFromEnvironment = (): string | null => given('ORCHESTRATOR_TOKEN');
 
+/** Password of the database server; wins over `[database]`. */
+export const databasePasswordFromEnvironment = (): string | null => given('ORCHESTRATOR_DB_PASSWD');
+
 /** Address of the coordinator for the command line. */
 export const coordinatorFromEnvironment = (): string | null => given('ORCHESTRATOR_URL');
 

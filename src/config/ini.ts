@@ -25,6 +25,9 @@ export interface IniFile {
 const SECTION = /^\[\s*([A-Za-z][\w.-]*)\s*\](?:\s+[;#].*)?$/;
 const ENTRY = /^([A-Za-z][\w-]*)\s*[=:]\s*(.*)$/;
 
+/** Lines that are not shown in a message. */
+const SECRET = /passw|token|secret/i;
+
 /** Longest line shown in a message, characters. */
 const SHOWN_MAX = 60;
 
@@ -50,7 +53,8 @@ export function parseIni(text: string, file: string): IniFile {
       if (known === undefined) sections.set(name, { line, entries });
       current = { name, entries };
     } else if (entry === null) {
-      malformed(line, `neither [section] nor key = value: ${trimmed.slice(0, SHOWN_MAX)}`);
+      const shown = SECRET.test(trimmed) ? 'a line with a secret' : trimmed.slice(0, SHOWN_MAX);
+      malformed(line, `neither [section] nor key = value: ${shown}`);
     } else if (current === null) {
       malformed(line, `${entry[1]} stands before any [section]`);
     } else {

@@ -6,7 +6,9 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { OrchestratorError } from '../contracts/errors.js';
+import { type DatabaseConfig, databaseOf, databaseRule } from './database.js';
 import { expandHome, tlsCaFileFromEnvironment, tokenFromEnvironment } from './environment.js';
+import { parseIni } from './ini.js';
 import { CollectorFileSchema, CoordinatorFileSchema, NodeConfFileSchema } from './sections.js';
 import { deepFreeze, readSettings, readText, type Settings, type SettingsSchema, throwFirst } from './settings.js';
 
@@ -30,7 +32,7 @@ export interface CoordinatorConfig {
   readonly nodePath: string;
   readonly handlerTypePath: string | null;
   readonly serviceTypePath: string;
-  readonly databasePath: string;
+  readonly database: DatabaseConfig;
   readonly token: string | null;
   readonly tls: TlsConfig;
 }
@@ -40,7 +42,7 @@ export interface CollectorConfig {
   readonly listen: ListenOptions;
   readonly nodePath: string;
   readonly retentionHours: number;
-  readonly databasePath: string;
+  readonly database: DatabaseConfig;
   readonly token: string | null;
   readonly tls: TlsConfig;
 }
@@ -71,8 +73,6 @@ export interface NodeConfig {
   readonly tls: TlsConfig;
 }
 
-const DEFAULT_DATABASE = 'var/orchestrator.db';
-
 export const path = (given: string): string => resolve(expandHome(given));
 
 export function loadCoordinatorConfig(file: string): CoordinatorConfig {
@@ -83,7 +83,7 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     nodePath: path(coordinator.node_path),
     handlerTypePath: coordinator.handler_type_path === undefined ? null : path(coordinator.handler_type_path),
     serviceTypePath: path(coordinator.service_type_path),
-    databasePath: path(database.db_path ?? DEFAULT_DATABASE),
+    database: databaseOf(database),
     token: tokenOf(security),
     tls: tlsOf(security),
   });
@@ -96,7 +96,7 @@ export function loadCollectorConfig(file: string): CollectorConfig {
     listen: { host: collector.collector_addr, port: collector.collector_port },
     nodePath: path(collector.node_path),
     retentionHours: collector.retention_hours,
-    databasePath: path(database.db_path ?? DEFAULT_DATABASE),
+    database: databaseOf(database),
     token: tokenOf(security),
     tls: tlsOf(security),
   });
@@ -134,6 +134,12 @@ export function httpUrl(host: string, port: number, tls: boolean): string {
   return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+/** The database of a coordinator's or a collector's file. */
+export function loadDatabaseConfig(file: string): DatabaseConfig {
+  const names = parseIni(readText(file), file).sections;
+  return (names.has('coordinator') ? loadCoordinatorConfig(file) : loadCollectorConfig(file)).database;
+}
+
 /** Which file it is, by the section that only it has; null when none is there. */
 export function settingsProblems(file: string, sections: Iterable<string>): readonly OrchestratorError[] | null {
   const names = new Set(sections);
@@ -158,18 +164,6 @@ function valid<S extends SettingsSchema>(schema: S, file: string, rules: Rules<S
   return settings.value;
 }
 
-/** A MySQL address without a file: said plainly instead of silently using SQLite. */
-function engineRule(database: { db_path?: string; db_addr?: string }, file: string): OrchestratorError[] {
-  if (database.db_addr === undefined || database.db_path !== undefined) return [];
-  return [
-    new OrchestratorError(
-      'DATABASE_ENGINE_UNSUPPORTED',
-      `${file}: [database] db_addr = ${database.db_addr}: MySQL is not in this version; db_path = FILE selects SQLite`,
-      { file, section: 'database', key: 'db_addr' },
-    ),
-  ];
-}
-
 function tokenRule(security: { token?: string; token_file?: string }, file: string): OrchestratorError[] {
   if (security.token === undefined || security.token_file === undefined) return [];
   return [
@@ -192,7 +186,7 @@ function securityRules(
 }
 
 function coordinatorRules({ value, file }: Settings<typeof CoordinatorFileSchema | typeof CollectorFileSchema>) {
-  return [...engineRule(value.database, file), ...securityRules(value.security, file)];
+  return [...databaseRule(value.database, file), ...tokenRule(value.security, file)];
 }
 
 function nodeRules({ value, file }: Settings<typeof NodeConfFileSchema>): OrchestratorError[] {

@@ -17,11 +17,12 @@ const DatabaseSchema = Type.Object({
   db_path: optionalText(
     'SQLite file, made when missing (ours). Default `var/orchestrator.db` unless `db_addr` is given.',
   ),
-  db_addr: optionalText('Address of a MySQL server. Not in this version: without `db_path` it is refused at start.'),
-  db_port: Type.Integer({ minimum: 1, maximum: 65535, default: 3306, description: 'Port of the MySQL server.' }),
-  db_user: optionalText('MySQL user.'),
-  db_passwd: optionalText('MySQL password.'),
-  db_schema: text('reports', 'MySQL schema name.'),
+  db_addr: optionalText('Address of a MySQL or MariaDB server, or the path of its Unix socket. `db_path` wins.'),
+  db_port: Type.Integer({ minimum: 1, maximum: 65535, default: 3306, description: 'Port of the database server.' }),
+  db_user: optionalText('User of the database server; needed with `db_addr`.'),
+  db_passwd: optionalText('Password of that user. `ORCHESTRATOR_DB_PASSWD` in the environment wins.'),
+  db_passwd_file: optionalText('File whose first line is the password (ours); keeps it out of this file.'),
+  db_schema: text('reports', 'Schema on the server; made when missing.'),
 });
 
 const SecuritySchema = Type.Object({

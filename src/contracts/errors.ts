@@ -106,7 +106,7 @@ export const ERROR_CATALOGUE = {
   DATABASE_UNAVAILABLE: { status: 503, help: 'The database cannot be opened or written.' },
   DATABASE_ENGINE_UNSUPPORTED: {
     status: 400,
-    help: 'The [database] section asks for an engine that this build does not have.',
+    help: 'The database server is too old, or the package mysql2 that speaks to it is not installed.',
   },
   SQL_REFUSED: { status: 400, help: 'The statement is not a single read-only query, or the database refused it.' },
   // HTTP and access

@@ -5,8 +5,19 @@
 import Type, { type Static } from 'typebox';
 import type { DropReason } from './packet.js';
 
-const Util = Type.Optional(Type.Union([Type.Number(), Type.Null()]));
-const Id = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+/** What the reference's INT columns hold; FLOAT and DOUBLE columns are bounded alike, so that no sum of rows overflows. */
+const INT_MAX = 2 ** 31 - 1;
+/** Figures that are ours, ms or bytes: 30 years of milliseconds, a terabyte. */
+const FIGURE_MAX = 1e12;
+
+const Util = Type.Optional(Type.Union([Type.Number({ minimum: 0, maximum: INT_MAX }), Type.Null()]));
+const Id = Type.Integer({ minimum: 0, maximum: INT_MAX });
+/** Counts that a long session may drive beyond INT_MAX. */
+const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const Figure = (description?: string) =>
+  Type.Number({ minimum: 0, maximum: FIGURE_MAX, ...(description && { description }) });
+/** Databases end a text at a NUL. */
+const NO_NUL = '^[^\\u0000]*$';
 const Timestamp = Type.Number({ minimum: 0, maximum: 1e11, description: 's since the epoch' });
 
 export const GpuSampleSchema = Type.Object(
@@ -54,11 +65,9 @@ export const PacketInfoSchema = Type.Object(
     timestamp: Timestamp,
     session_id: Id,
     handler_id: Id,
-    sequence: Id,
+    sequence: Count,
     event: Type.Enum([...PACKET_EVENTS]),
-    size: Type.Optional(
-      Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'Bytes on the wire (sent, recv)' }),
-    ),
+    size: Type.Optional(Type.Union([Count, Type.Null()], { description: 'Bytes on the wire (sent, recv)' })),
   },
   { additionalProperties: false },
 );
@@ -72,13 +81,13 @@ export const ProfileSampleSchema = Type.Object(
     handler_id: Id,
     handler_type: Id,
     /** contracts/plan.ts profileKey(params) */
-    profile_key: Type.String({ maxLength: 256 }),
-    packets: Type.Integer({ minimum: 1 }),
-    service_ms: Type.Number({ minimum: 0, description: 'Mean wall time per packet' }),
-    service_ms_p95: Type.Number({ minimum: 0 }),
-    queue_ms: Type.Number({ minimum: 0, description: 'Mean wait per packet' }),
-    cpu_ms: Type.Number({ minimum: 0, description: 'Mean CPU time per packet' }),
-    out_bytes: Type.Number({ minimum: 0, description: 'Mean bytes per emitted packet' }),
+    profile_key: Type.String({ maxLength: 256, pattern: NO_NUL }),
+    packets: Type.Integer({ minimum: 1, maximum: INT_MAX }),
+    service_ms: Figure('Mean wall time per packet'),
+    service_ms_p95: Figure(),
+    queue_ms: Figure('Mean wait per packet'),
+    cpu_ms: Figure('Mean CPU time per packet'),
+    out_bytes: Figure('Mean bytes per emitted packet'),
   },
   { additionalProperties: false },
 );
@@ -93,13 +102,13 @@ export const LinkInfoSchema = Type.Object(
     target_handler: Id,
     source_node: Id,
     target_node: Id,
-    packets: Type.Integer({ minimum: 0 }),
-    bytes: Type.Integer({ minimum: 0 }),
-    latency_ms: Type.Union([Type.Number(), Type.Null()], { description: 'Median, sent to received' }),
-    rtt_ms: Type.Optional(Type.Union([Type.Number({ minimum: 0 }), Type.Null()], { description: 'Median round trip' })),
-    mbit_per_s: Type.Optional(
-      Type.Union([Type.Number({ minimum: 0 }), Type.Null()], { description: 'What the link was seen to carry' }),
-    ),
+    packets: Count,
+    bytes: Count,
+    latency_ms: Type.Union([Type.Number({ minimum: -FIGURE_MAX, maximum: FIGURE_MAX }), Type.Null()], {
+      description: 'Median, sent to received',
+    }),
+    rtt_ms: Type.Optional(Type.Union([Figure('Median round trip'), Type.Null()])),
+    mbit_per_s: Type.Optional(Type.Union([Figure('What the link was seen to carry'), Type.Null()])),
   },
   { additionalProperties: false },
 );
@@ -131,14 +140,14 @@ export type LedgerFate = (typeof LEDGER_FATES)[number];
  */
 export const LedgerRowSchema = Type.Object(
   {
-    timestamp: Type.Number({ minimum: 0, maximum: 1e11, description: 'When it was decided (to one flush), s' }),
+    timestamp: { ...Timestamp, description: 'When it was decided (to one flush), s since the epoch' },
     session_id: Id,
     handler_id: { ...Id, description: 'Source or sink that keeps this account' },
-    incarnation: { ...Id, description: 'Which life of that handler: when it began, ms since the epoch' },
+    incarnation: { ...Count, description: 'Which life of that handler: when it began, ms since the epoch' },
     fate: Type.Enum([...LEDGER_FATES]),
     at_handler: Type.Optional(Type.Union([Id, Type.Null()], { description: 'Drops: where the packet ended' })),
-    first_sequence: Id,
-    last_sequence: Id,
+    first_sequence: Count,
+    last_sequence: Count,
     packets: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
   },
   { additionalProperties: false },
@@ -155,7 +164,7 @@ export const ReportSchema = Type.Object(
     /** Which node reports; when absent the peer address decides (the reference's way). */
     node_id: Type.Optional(Id),
     /** Unique per node; a report that is sent again is stored once. */
-    report_id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    report_id: Type.Optional(Type.String({ minLength: 1, maxLength: 64, pattern: NO_NUL })),
     sys_info: rows(SysInfoSchema),
     proc_info: rows(ProcInfoSchema),
     packet_info: rows(PacketInfoSchema),

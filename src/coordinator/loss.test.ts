@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LedgerRow } from '../contracts/report.js';
+import { reportInput } from '../store/conformance.testing.js';
 import { MemoryTelemetryStore } from '../store/memory/memory-telemetry-store.js';
 import { startTestCluster, type TestCluster } from './cluster.testing.js';
 
@@ -19,7 +20,7 @@ const row = (handler_id: number, fate: LedgerRow['fate'], first: number, last: n
   ...{ first_sequence: first, last_sequence: last, packets: last - first + 1 },
   ...more,
 });
-const report = (...ledger: LedgerRow[]) => telemetry.storeReport({ nodeId: 0, receivedAt: 1, report: { ledger } });
+const report = (...ledger: LedgerRow[]) => telemetry.storeReports([reportInput({ ledger }, 0, 1)]);
 
 const DRAWN = { handler_id: 4, handler_name: 'render', first_sequence: 0 };
 

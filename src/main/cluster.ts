@@ -57,6 +57,8 @@ export interface ClusterOptions {
   readonly port?: number;
   readonly token: string | null;
   readonly reportPeriodS?: number;
+  /** The `[database]` section; one SQLite file in the data directory when absent. */
+  readonly databaseSection?: Readonly<Record<string, string | number>>;
 }
 
 export interface LocalCluster {
@@ -143,7 +145,7 @@ async function coordinatorSees(coordinator: CoordinatorClient, count: number): P
   }
 }
 
-/** The one SQLite file of the cluster's coordinator and collector. */
+/** The one SQLite file of the cluster's coordinator and collector, unless it has a `databaseSection`. */
 export const databasePath = (dataDir: string): string => join(dataDir, 'orchestrator.db');
 
 interface Ports {
@@ -159,7 +161,7 @@ function writeConfiguration(options: ClusterOptions, ports: Ports): void {
   const write = (name: string, sections: IniSections) =>
     writeFileSync(join(dataDir, 'config', `${name}.conf`), iniText(sections));
   const nodePath = join(dataDir, 'nodes');
-  const database = { db_path: databasePath(dataDir) };
+  const database = options.databaseSection ?? { db_path: databasePath(dataDir) };
   write('coordinator', {
     coordinator: {
       coordinator_addr: LOOPBACK,

@@ -1,16 +1,16 @@
-/** A collector from its configuration file, over the one SQLite file that the coordinator reads profiles from. */
+/** A collector from its configuration file, over the database that the coordinator reads profiles from. */
 import { createCollector } from '../collector/collector.js';
 import { loadCollectorConfig } from '../config/processes.js';
 import { systemClock } from '../std/clock.js';
-import { openSqliteTelemetryStore } from '../store/sqlite/sqlite-telemetry-store.js';
 import { TELEMETRY_RETENTION } from '../store/store.js';
 import { type DaemonOptions, runDaemon } from './daemon.js';
+import { openTelemetryStore } from './database.js';
 import { loadNodes } from './resources.js';
 
 export async function runCollector(file: string, options: DaemonOptions): Promise<void> {
   const config = loadCollectorConfig(file);
   await runDaemon('collector', options, async (logger) => {
-    const store = await openSqliteTelemetryStore({ path: config.databasePath, logger });
+    const store = await openTelemetryStore(config.database, logger);
     try {
       const collector = await createCollector({
         ...config.listen,

@@ -1,19 +1,17 @@
-/** A coordinator from its configuration file: state and profiles are in the one SQLite file. */
+/** A coordinator from its configuration file: state and profiles are in the one database. */
 import { loadCoordinatorConfig } from '../config/processes.js';
 import { createCoordinator } from '../coordinator/index.js';
 import { systemClock } from '../std/clock.js';
-import { openSqliteStateStore } from '../store/sqlite/sqlite-state-store.js';
-import { openSqliteTelemetryStore } from '../store/sqlite/sqlite-telemetry-store.js';
 import { type DaemonOptions, runDaemon } from './daemon.js';
+import { openStateStore, openTelemetryStore } from './database.js';
 import { loadResources } from './resources.js';
 
 export async function runCoordinator(file: string, options: DaemonOptions): Promise<void> {
   const config = loadCoordinatorConfig(file);
   await runDaemon('coordinator', options, async (logger) => {
     const resources = loadResources(config, logger);
-    const database = { path: config.databasePath, logger };
-    const state = await openSqliteStateStore(database);
-    const telemetry = await openSqliteTelemetryStore(database);
+    const state = await openStateStore(config.database, logger);
+    const telemetry = await openTelemetryStore(config.database, logger);
     const close = async () => {
       await Promise.all([state.close(), telemetry.close()]);
     };

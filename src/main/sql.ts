@@ -1,16 +1,19 @@
-/** One read-only statement, from the database file itself (no daemon needed) or by a running collector. */
+/** One read-only statement, from the database itself (no daemon needed) or by a running collector. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createCollectorClient } from '../client/index.js';
 import { knownClusters } from '../config/cluster-file.js';
+import { type DatabaseConfig, DEFAULT_DATABASE } from '../config/database.js';
+import { loadDatabaseConfig } from '../config/processes.js';
 import { OrchestratorError } from '../contracts/errors.js';
-import { SqliteQueries } from '../store/sqlite/queries.js';
-import { SQL_TIME_MS_MAX } from '../store/store.js';
+import { describeDatabase, openQueries } from './database.js';
 
 export interface SqlOptions {
   readonly statement: string;
   /** SQLite file; the newest of the known ones when absent. */
   readonly database?: string;
+  /** Configuration file of a coordinator or collector: its database. */
+  readonly config?: string;
   /** Address of a collector: it is asked instead of a file. */
   readonly collector?: string;
   readonly token: string | null;
@@ -24,8 +27,6 @@ export interface SqlTable {
   readonly truncated?: boolean;
 }
 
-const DEFAULT_DATABASE = 'var/orchestrator.db';
-
 export async function runSql(options: SqlOptions): Promise<SqlTable> {
   const { statement, collector, token } = options;
   if (collector !== undefined) {
@@ -37,15 +38,22 @@ export async function runSql(options: SqlOptions): Promise<SqlTable> {
       await client.close();
     }
   }
-  const path = resolve(options.database ?? newestDatabase());
-  if (!existsSync(path)) throw new OrchestratorError('DATABASE_UNAVAILABLE', `${path}: no such file`, { path });
-  options.onSource(path);
-  const queries = new SqliteQueries({ path, timeMsMax: SQL_TIME_MS_MAX });
+  const database = databaseFor(options);
+  if (database.engine === 'sqlite' && !existsSync(database.path)) {
+    throw new OrchestratorError('DATABASE_UNAVAILABLE', `${database.path}: no such file`, { path: database.path });
+  }
+  options.onSource(describeDatabase(database));
+  const queries = await openQueries(database);
   try {
     return await queries.run(statement);
   } finally {
     queries.close();
   }
+}
+
+function databaseFor({ config, database }: SqlOptions): DatabaseConfig {
+  if (config !== undefined) return loadDatabaseConfig(config);
+  return { engine: 'sqlite', path: resolve(database ?? newestDatabase()) };
 }
 
 /** Of the last `demo` or `up` that was started here, else the one of the sample configuration. */

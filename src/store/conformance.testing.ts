@@ -1,6 +1,7 @@
 /** What every implementation of the two stores must do; each engine's test file calls these with a way to open one. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { OrchestratorError } from '../contracts/errors.js';
 import type { NodeFacts } from '../contracts/node.js';
 import type { SessionPlan } from '../contracts/plan.js';
 import {
@@ -14,9 +15,12 @@ import {
 } from '../contracts/report.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { LedgerAccounts } from './ledger-accounts.js';
+import { reportRows } from './report-rows.js';
 import {
+  type ReportInput,
   STATE_RETENTION,
   type StateStore,
+  type StoredReport,
   TELEMETRY_RETENTION,
   TELEMETRY_TABLES,
   type TelemetryStore,
@@ -124,7 +128,11 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
     });
     afterEach(() => store.close());
 
-    const put = (report: Report, nodeId = 1, receivedAt = T0) => store.storeReport({ nodeId, report, receivedAt });
+    const put = async (report: Report, nodeId = 1, receivedAt = T0): Promise<StoredReport> => {
+      const [outcome] = await store.storeReports([reportInput(report, nodeId, receivedAt)]);
+      if (outcome instanceof Error) throw outcome;
+      return outcome!;
+    };
     const all = (table: keyof typeof TELEMETRY_TABLES) => store.recent(table, { limit: 100_000 });
 
     it('shows exactly the columns of each table, in order', async () => {
@@ -185,6 +193,53 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
       expect(await all('sys_info')).toHaveLength(4);
     });
 
+    it('stores a batch of reports, and only those that are new and fit', async () => {
+      await put({ report_id: 'old', sys_info: [{ timestamp: T0 }] });
+      const sys = (at: number) => [{ timestamp: T0 + at }];
+      const bad = { ...fullReport(), report_id: 'bad' };
+      const profile = [profileSample(), { ...profileSample(), service_ms: null as unknown as number }];
+      const batch = [
+        { report_id: 'a', sys_info: sys(1) },
+        { report_id: 'old', sys_info: sys(2) },
+        { ...bad, sys_info: sys(3), profile },
+        { report_id: 'b', sys_info: sys(4) },
+        { report_id: 'a', sys_info: sys(5) },
+        { sys_info: sys(6) },
+      ];
+      const outcomes = await store.storeReports(batch.map((report) => reportInput(report, 1, T0)));
+      expect(outcomes.map((one) => (one instanceof OrchestratorError ? one.code : [one.stored, one.rows]))).toEqual([
+        ...[[true, 1], [false, 0], 'REPORT_INVALID', [true, 1], [false, 0], [true, 1]],
+      ]);
+      expect((await all('sys_info')).map(({ timestamp }) => Number(timestamp) - T0)).toEqual([0, 1, 4, 6]);
+      expect(await all('packet_info')).toEqual([]);
+      expect(await put({ report_id: 'bad' })).toEqual({ stored: true, rows: 0 });
+      expect(await store.storeReports([])).toEqual([]);
+    });
+
+    it('keeps every figure as it was given', async () => {
+      const times = [0, 1e11, T0 + 0.1, T0 + 2 ** -22, 1764077707.1234567];
+      await put({
+        packet_info: times.map((timestamp) => ({
+          ...{ timestamp, session_id: 2 ** 31 - 1, handler_id: 0, sequence: Number.MAX_SAFE_INTEGER },
+          ...{ event: 'sent' as const, size: Number.MAX_SAFE_INTEGER },
+        })),
+        profile: [{ ...profileSample(), profile_key: `it's "é" \\ %_ \n;--`, service_ms: 1 / 3 }],
+      });
+      const packets = await all('packet_info');
+      expect(packets.map(({ timestamp }) => timestamp)).toEqual([...times].sort((a, b) => a - b));
+      const huge = Number.MAX_SAFE_INTEGER;
+      expect(packets[0]).toMatchObject({ session_id: 2 ** 31 - 1, sequence: huge, size: huge });
+      expect(await all('profile')).toMatchObject([{ profile_key: `it's "é" \\ %_ \n;--`, service_ms: 1 / 3 }]);
+    });
+
+    it('tells keys apart that differ in case, accent or a final space', async () => {
+      const keys = ['a', 'A', 'á', 'a '];
+      await put({ profile: keys.map((profile_key) => ({ ...profileSample(), profile_key })) });
+      expect((await store.profiles(0)).map(({ key }) => key)).toEqual(['A', 'a', 'a ', 'á']);
+      for (const report_id of keys) expect((await put({ report_id })).stored).toBe(true);
+      expect((await put({ report_id: 'á' })).stored).toBe(false);
+    });
+
     it('averages profiles by packets, per type, key and node', async () => {
       const slow = { ...profileSample(), packets: 30, service_ms: 20, cpu_ms: 10, out_bytes: 300 };
       const fast = { ...profileSample(), packets: 10, service_ms: 40, cpu_ms: 20, out_bytes: 100, timestamp: T0 + 10 };
@@ -197,8 +252,9 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
         { ...expected, key: 'model=b', samples: 30, service_ms: 20, cpu_ms: 10, out_bytes: 300 },
       ]);
       expect(await store.profiles(T0 + 11)).toEqual([]);
-      await put({ profile: [{ ...slow, packets: 1e300, service_ms: 1e300, timestamp: T0 + 20 }] });
-      expect(await store.profiles(T0 + 11)).toEqual([]);
+      const huge = { packets: 2 ** 31 - 1, service_ms: 1e12, cpu_ms: 1e12, out_bytes: 1e12, timestamp: T0 + 20 };
+      await put({ profile: [1, 2, 3].map(() => ({ ...slow, ...huge })) });
+      expect(await store.profiles(T0 + 11)).toMatchObject([{ samples: 3 * huge.packets, service_ms: 1e12 }]);
     });
 
     it('counts every sequence of a session once, over all its rows or those of a window', async () => {
@@ -279,6 +335,11 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
   });
 }
 
+/** A report as the collector hands it to a store. */
+export function reportInput(report: Report, nodeId: number, receivedAt: number): ReportInput {
+  return { nodeId, reportId: report.report_id ?? null, receivedAt, rows: reportRows(nodeId, report) };
+}
+
 const REPORT_TABLES = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info', 'ledger'] as const;
 
 const packetPlace = (session_id: number) => ({ session_id, handler_id: 2 });
@@ -315,8 +376,9 @@ export function fullReport(): Report {
   };
 }
 
-const arbitraryId = fc.oneof(fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER));
-const arbitraryUtil = fc.option(fc.double({ noNaN: true, noDefaultInfinity: true }), { nil: null });
+const arbitraryId = fc.oneof(fc.nat(), fc.constant(2 ** 31 - 1));
+const arbitraryCount = fc.oneof(fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER));
+const arbitraryUtil = fc.option(fc.double({ min: 0, max: 2 ** 31 - 1, noNaN: true }), { nil: null });
 const arbitraryTime = fc.double({ min: 0, max: 1e11, noNaN: true });
 const arbitraryGpus = fc.option(
   fc.array(fc.record({ gpu_id: arbitraryId, gpu_util: arbitraryUtil }, { requiredKeys: ['gpu_id'] }), { maxLength: 3 }),
@@ -337,8 +399,8 @@ export const arbitraryReport: fc.Arbitrary<Report> = fc.record(
     packet_info: fc.array(
       fc.record(
         {
-          ...{ timestamp: arbitraryTime, session_id: arbitraryId, handler_id: arbitraryId, sequence: arbitraryId },
-          ...{ event: fc.constantFrom(...PACKET_EVENTS), size: fc.option(fc.nat(), { nil: null }) },
+          ...{ timestamp: arbitraryTime, session_id: arbitraryId, handler_id: arbitraryId, sequence: arbitraryCount },
+          ...{ event: fc.constantFrom(...PACKET_EVENTS), size: fc.option(arbitraryCount, { nil: null }) },
         },
         { requiredKeys: ['timestamp', 'session_id', 'handler_id', 'sequence', 'event'] },
       ),
@@ -348,7 +410,7 @@ export const arbitraryReport: fc.Arbitrary<Report> = fc.record(
     link_info: fc.array(fc.nat().map((bytes) => ({ ...fullReport().link_info![0]!, bytes }))),
     ledger: fc.array(
       fc
-        .tuple(fc.constantFrom(...LEDGER_FATES), arbitraryId, arbitraryId)
+        .tuple(fc.constantFrom(...LEDGER_FATES), arbitraryCount, arbitraryCount)
         .map(([fate, a, b]) => ({ ...ledgerRow(fate, Math.min(a, b), Math.max(a, b)), packets: 1 })),
     ),
   },

@@ -3,7 +3,6 @@
  * (all values of all rows behind one another, in the column order of TELEMETRY_TABLES): that is what a multi-row insert
  * binds, and what passes between threads at a fraction of the cost of objects.
  */
-import type { Profile } from '../contracts/plan.js';
 import type { GpuSample, ProcInfo, Report, SysInfo } from '../contracts/report.js';
 import { PACKET_EVENTS, type PacketInfo } from '../contracts/report.js';
 import { type SqlValue, TELEMETRY_TABLES, type TelemetryTable } from './store.js';
@@ -55,11 +54,6 @@ export function reportRowsPending(report: Report): number {
 
 export function rowCount(table: TelemetryTable, values: { readonly length: number }): number {
   return values.length / TELEMETRY_TABLES[table].length;
-}
-
-/** False when the figures of its samples were so large that their mean is not a number; allocation never sees such. */
-export function isUsableProfile({ samples, service_ms, cpu_ms, out_bytes }: Profile): boolean {
-  return [samples, service_ms, cpu_ms, out_bytes].every((value) => Number.isFinite(value));
 }
 
 /** The values of packet_info rows [from, to) as they are bound to a statement. */

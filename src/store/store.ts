@@ -1,16 +1,18 @@
 /**
  * The two stores behind the controller. The coordinator keeps what it decided in a StateStore; the collector writes what
  * nodes report into a TelemetryStore, and the coordinator reads profiles back from it. Each database implements both
- * (sqlite/, memory/) and passes the same suite (conformance.testing.ts), so nothing here knows an engine.
+ * (sqlite/, mysql/, memory/) and passes the same suite (conformance.testing.ts), so nothing here knows an engine.
  * Every method rejects with DATABASE_UNAVAILABLE when the database cannot be reached. Every write is one transaction, so it
  * happened or it did not; which of the two is unknown after such an error, and all writes but `appendEvents` may be repeated.
  */
+
+import type { OrchestratorError } from '../contracts/errors.js';
 import type { OrchestratorEvent } from '../contracts/event.js';
 import type { NodeFacts } from '../contracts/node.js';
 import type { Profile } from '../contracts/plan.js';
-import type { Report } from '../contracts/report.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { LedgerAccounts, LedgerQuery } from './ledger-accounts.js';
+import type { ReportRows } from './report-rows.js';
 
 /** A node as it was last seen; outlives a restart of the coordinator. */
 export interface NodeSeen {
@@ -117,12 +119,14 @@ export const TELEMETRY_TABLE_NAMES = Object.keys(TELEMETRY_TABLES) as TelemetryT
 export type SqlValue = number | string | null;
 export type TelemetryRow = Record<string, SqlValue>;
 
-export interface StoreReportInput {
+export interface ReportInput {
   /** Which node reports; decided by the collector, not by the body. */
   readonly nodeId: number;
-  readonly report: Report;
+  /** Null: the reporter gave none (the reference's), and what it sends again is stored again. */
+  readonly reportId: string | null;
   /** s since the epoch. */
   readonly receivedAt: number;
+  readonly rows: ReportRows;
 }
 
 export interface StoredReport {
@@ -131,6 +135,9 @@ export interface StoredReport {
   /** Rows written, over all tables. */
   readonly rows: number;
 }
+
+/** What became of one report of a batch; an error is its own fault, and nothing of it was written. */
+export type ReportOutcome = StoredReport | OrchestratorError;
 
 export interface RecentQuery {
   /** Not older than this, s since the epoch; no bound when absent. */
@@ -161,8 +168,13 @@ export const SQL_WAITING_MAX = 16;
 
 /** What nodes report, in; figures for allocation and for people, out. */
 export interface TelemetryStore {
-  /** One transaction: every row of the report or none; exactly once by (node_id, report_id) when it has a report_id. */
-  storeReport(input: StoreReportInput): Promise<StoredReport>;
+  /**
+   * Group commit: one transaction for the whole batch. Of each report every row is written or none; exactly once by
+   * (node_id, report_id) when it has a report_id; a report that the database refuses keeps no other out. Outcomes are in
+   * the order given. Rejects when the batch as a whole could not be written; then nothing of it was, or its commit went
+   * unanswered, and it may be given again.
+   */
+  storeReports(reports: readonly ReportInput[]): Promise<ReportOutcome[]>;
   /**
    * Means per (handler_type, profile_key, node_id) since that time (s since the epoch), each sample weighted by its packets;
    * `samples` is the number of packets.
@@ -202,3 +214,11 @@ export const TELEMETRY_RETENTION: TelemetryRetention = {
   reportIdsS: 3 * DAY_S,
   reportIdsMax: 1_000_000,
 };
+
+/** How far the schema of a database is. */
+export interface SchemaState {
+  /** Migrations that were applied; 0: none, or no schema yet. */
+  readonly version: number;
+  /** Migrations that this program knows. */
+  readonly known: number;
+}

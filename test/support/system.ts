@@ -49,9 +49,11 @@ export interface JournalLine {
 export interface SystemOptions {
   readonly services: readonly object[];
   readonly nodes?: readonly ClusterNode[];
+  /** The `[database]` section; an SQLite file when absent. */
+  readonly databaseSection?: Readonly<Record<string, string | number>>;
 }
 
-export async function startSystem({ services, nodes = NODES }: SystemOptions): Promise<TestSystem> {
+export async function startSystem({ services, nodes = NODES, databaseSection }: SystemOptions): Promise<TestSystem> {
   const dir = mkdtempSync(join(tmpdir(), 'orchestrator-test-'));
   const servicesDir = join(dir, 'services');
   const picturesDir = join(dir, 'pictures');
@@ -69,6 +71,7 @@ export async function startSystem({ services, nodes = NODES }: SystemOptions): P
     collector: true,
     token: null,
     reportPeriodS: 0.5,
+    ...(databaseSection === undefined ? {} : { databaseSection }),
   });
   return {
     ...cluster,

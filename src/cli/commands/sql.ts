@@ -6,6 +6,7 @@ import { table } from '../../main/text/table.js';
 import { createProgress, globalOptions, print } from '../output.js';
 
 interface SqlFlags {
+  readonly config?: string;
   readonly database?: string;
   readonly collector?: string;
 }
@@ -15,7 +16,8 @@ export function addSqlCommand(program: Command): void {
     .command('sql')
     .argument('<statement>', 'one read-only statement')
     .option('--database <file>', 'SQLite file (default: of the last `demo` or `up`, else var/orchestrator.db)')
-    .option('--collector <url>', 'ask this collector instead of a file')
+    .option('--config <conf>', 'the database of this configuration file of a coordinator or collector')
+    .option('--collector <url>', 'ask this collector instead')
     .description('query what was reported: sys_info, proc_info, packet_info, profile, link_info ...')
     .action(async (statement: string, flags: SqlFlags, command: Command) => {
       const options = globalOptions(command);

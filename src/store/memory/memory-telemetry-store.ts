@@ -3,13 +3,14 @@ import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
 import { groupBy } from '../../std/group-by.js';
 import { type LedgerAccounts, type LedgerQuery, type StoredLedgerRow, sinkAccounts } from '../ledger-accounts.js';
-import { isUsableProfile, reportRows, unpackPackets } from '../report-rows.js';
+import { rowCount, unpackPackets } from '../report-rows.js';
 import {
   type RecentQuery,
+  type ReportInput,
+  type ReportOutcome,
   type SqlResult,
   type SqlValue,
   type StoredReport,
-  type StoreReportInput,
   TELEMETRY_RETENTION,
   TELEMETRY_TABLE_NAMES,
   TELEMETRY_TABLES,
@@ -24,17 +25,12 @@ export class MemoryTelemetryStore implements TelemetryStore {
   /** When each `node_id report_id` came, in order of coming. */
   readonly #reportIds = new Map<string, number>();
 
-  async storeReport({ nodeId, report, receivedAt }: StoreReportInput): Promise<StoredReport> {
-    if (report.report_id !== undefined) {
-      const key = `${nodeId} ${report.report_id}`;
-      if (this.#reportIds.has(key)) return { stored: false, rows: 0 };
-      this.#reportIds.set(key, receivedAt);
-    }
-    const { flat, packets, count } = reportRows(nodeId, report);
-    const packetValues = unpackPackets(packets, 0, packets.length / TELEMETRY_TABLES.packet_info.length);
-    this.#insert('packet_info', packetValues);
-    for (const name of Object.keys(flat) as (keyof typeof flat)[]) this.#insert(name, flat[name]);
-    return { stored: true, rows: count };
+  async storeReports(reports: readonly ReportInput[]): Promise<ReportOutcome[]> {
+    return reports.map((report) => {
+      // As a NOT NULL column of the others does.
+      if (!report.rows.flat.profile.includes(null)) return this.#storeReport(report);
+      return new OrchestratorError('REPORT_INVALID', 'nothing of the report is stored: a figure of profile is null');
+    });
   }
 
   async profiles(since: number): Promise<Profile[]> {
@@ -46,7 +42,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
       if (group === undefined) groups.set(key, [row]);
       else group.push(row);
     }
-    return [...groups.values()].map(weightedMean).filter(isUsableProfile).sort(byPlace);
+    return [...groups.values()].map(weightedMean).sort(byPlace);
   }
 
   async ledger({ session_id, from = 0, since = 0 }: LedgerQuery): Promise<LedgerAccounts> {
@@ -99,6 +95,17 @@ export class MemoryTelemetryStore implements TelemetryStore {
   }
 
   async close(): Promise<void> {}
+
+  #storeReport({ nodeId, reportId, receivedAt, rows: { flat, packets, count } }: ReportInput): StoredReport {
+    if (reportId !== null) {
+      const key = `${nodeId} ${reportId}`;
+      if (this.#reportIds.has(key)) return { stored: false, rows: 0 };
+      this.#reportIds.set(key, receivedAt);
+    }
+    this.#insert('packet_info', unpackPackets(packets, 0, rowCount('packet_info', packets)));
+    for (const name of Object.keys(flat) as (keyof typeof flat)[]) this.#insert(name, flat[name]);
+    return { stored: true, rows: count };
+  }
 
   #rows(table: TelemetryTable): TelemetryRow[] {
     return this.#tables.get(table) ?? [];

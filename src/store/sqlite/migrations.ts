@@ -95,11 +95,7 @@ export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly s
   db.exec('BEGIN IMMEDIATE');
   try {
     db.exec('CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)');
-    const { version } = db.prepare('SELECT coalesce(max(version), 0) AS version FROM schema_version').get();
-    if (version > steps.length) {
-      const message = `its schema has version ${version}, this program knows up to ${steps.length}: a newer program made it`;
-      throw new OrchestratorError('DATABASE_UNAVAILABLE', message, { version, known: steps.length });
-    }
+    const version = schemaVersion(db, steps);
     for (const [at, step] of steps.entries()) {
       if (at < version) continue;
       db.exec(step);
@@ -110,4 +106,14 @@ export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly s
     if (db.isTransaction) db.exec('ROLLBACK');
     throw error;
   }
+}
+
+/** 0 for a file without tables. Throws DATABASE_UNAVAILABLE when a newer program has gone further. */
+export function schemaVersion(db: InstanceType<typeof DatabaseSync>, steps: readonly string[] = MIGRATIONS): number {
+  const made = db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'").get();
+  if (made === undefined) return 0;
+  const { version } = db.prepare('SELECT coalesce(max(version), 0) AS version FROM schema_version').get();
+  if (version <= steps.length) return version;
+  const message = `its schema has version ${version}, this program knows up to ${steps.length}: a newer program made it`;
+  throw new OrchestratorError('DATABASE_UNAVAILABLE', message, { version, known: steps.length });
 }

@@ -1,13 +1,13 @@
 /**
- * The caller's side of the query process: one statement at a time, a bound on those that wait, and an end to a statement
- * that takes too long by ending the process (the library has no interrupt; SQLite readers may be killed at any time).
+ * The caller's side of the query process: one statement at a time, and an end to a statement that takes too long by ending the process (the library has no interrupt; SQLite readers may be killed at any time).
  * The process is started by the first statement and ended after a while without one.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { OrchestratorError } from '../../contracts/errors.js';
 import { compiledEntry } from '../../std/compiled-entry.js';
 import { type Deferred, deferred, withTimeout } from '../../std/deferred.js';
-import { SQL_WAITING_MAX, type SqlResult } from '../store.js';
+import { StatementQueue } from '../statement-queue.js';
+import type { SqlResult } from '../store.js';
 import { errorOf } from './messages.js';
 import type { QueryAnswer, QueryCall } from './query-process.js';
 
@@ -27,11 +27,10 @@ export interface SqliteQueriesOptions {
 
 export class SqliteQueries {
   readonly #options: SqliteQueriesOptions;
+  readonly #queue = new StatementQueue();
   #child: ChildProcess | null = null;
   /** What is awaited of the process: first that it is ready, then a result. */
   #answer: Deferred<SqlResult | null> | null = null;
-  #tail: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
   #idle: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -39,18 +38,8 @@ export class SqliteQueries {
     this.#options = options;
   }
 
-  async run(statement: string): Promise<SqlResult> {
-    if (this.#waiting > SQL_WAITING_MAX) {
-      throw new OrchestratorError('SQL_REFUSED', `${SQL_WAITING_MAX} statements are waiting already; try again later`);
-    }
-    this.#waiting += 1;
-    const turn = this.#tail.then(() => this.#runNow(statement));
-    this.#tail = turn.catch(() => {});
-    try {
-      return await turn;
-    } finally {
-      this.#waiting -= 1;
-    }
+  run(statement: string): Promise<SqlResult> {
+    return this.#queue.run(() => this.#runNow(statement));
   }
 
   close(): void {

@@ -2,6 +2,7 @@
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
 import type { Logger } from '../../std/logger.js';
+import { pruneAll } from '../prune.js';
 import {
   type EventQuery,
   type NodeSeen,
@@ -11,7 +12,6 @@ import {
   type StateStore,
 } from '../store.js';
 import { BUSY_TIMEOUT_MS } from './connection.js';
-import { pruneAll } from './prune.js';
 import type { StateOperations } from './state-operations.js';
 import { SqliteThread } from './thread.js';
 

@@ -4,13 +4,13 @@
  */
 import type { Profile } from '../../contracts/plan.js';
 import type { LedgerAccounts, LedgerQuery } from '../ledger-accounts.js';
-import { reportRows } from '../report-rows.js';
+import { type PruneChunk, pruneAll } from '../prune.js';
 import {
   type RecentQuery,
+  type ReportInput,
+  type ReportOutcome,
   SQL_TIME_MS_MAX,
   type SqlResult,
-  type StoredReport,
-  type StoreReportInput,
   TELEMETRY_RETENTION,
   TELEMETRY_TABLE_NAMES,
   type TelemetryRetention,
@@ -19,7 +19,7 @@ import {
   type TelemetryTable,
 } from '../store.js';
 import { BUSY_TIMEOUT_MS } from './connection.js';
-import { type PruneChunk, pruneAll } from './prune.js';
+import { errorOf } from './messages.js';
 import { SqliteQueries } from './queries.js';
 import type { SqliteStoreOptions } from './sqlite-state-store.js';
 import type { TelemetryOperations } from './telemetry-operations.js';
@@ -46,11 +46,12 @@ class SqliteTelemetryStore implements TelemetryStore {
     this.#queries = queries;
   }
 
-  async storeReport({ nodeId, report, receivedAt }: StoreReportInput): Promise<StoredReport> {
-    const rows = reportRows(nodeId, report);
-    const input = { nodeId, reportId: report.report_id ?? null, receivedAt, rows };
-    const stored = (await this.#thread.call('storeRows', input, [rows.packets.buffer])) as boolean;
-    return { stored, rows: stored ? rows.count : 0 };
+  async storeReports(reports: readonly ReportInput[]): Promise<ReportOutcome[]> {
+    const buffers = reports.map(({ rows }) => rows.packets.buffer);
+    const outcomes = (await this.#thread.call('storeReports', reports, buffers)) as ReturnType<
+      TelemetryOperations['storeReports']
+    >;
+    return outcomes.map((outcome) => ('code' in outcome ? errorOf(outcome) : outcome));
   }
 
   profiles(since: number): Promise<Profile[]> {

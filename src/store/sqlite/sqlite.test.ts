@@ -5,7 +5,7 @@ import type { Worker } from 'node:worker_threads';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../std/logger.js';
-import { fullReport, stateStoreConformance, telemetryStoreConformance } from '../conformance.testing.js';
+import { fullReport, reportInput, stateStoreConformance, telemetryStoreConformance } from '../conformance.testing.js';
 import { SQL_ROWS_MAX, TELEMETRY_TABLES, type TelemetryStore } from '../store.js';
 import { MIGRATIONS, migrate } from './migrations.js';
 import { openSqliteStateStore } from './sqlite-state-store.js';
@@ -31,7 +31,7 @@ describe('sqlite file', () => {
     const telemetry = await openSqliteTelemetryStore(options);
     const epochs = await Promise.all(stores.map((store) => store.nextEpoch()));
     expect(epochs.sort()).toEqual([1, 2, 3, 4]);
-    await telemetry.storeReport({ nodeId: 1, report: fullReport(), receivedAt: 1 });
+    await telemetry.storeReports([reportInput(fullReport(), 1, 1)]);
     await Promise.all([...stores, telemetry].map((store) => store.close()));
     const reopened = await openSqliteStateStore(options);
     expect(await reopened.nextEpoch()).toBe(5);
@@ -92,17 +92,6 @@ describe('sqlite thread', () => {
     await store.close();
     await expect(store.nextEpoch()).rejects.toThrow(/closed/);
   });
-
-  it('stores nothing of a report when one row cannot be stored', async () => {
-    const store = await openSqliteTelemetryStore({ path, logger: silentLogger });
-    const report = { ...fullReport(), report_id: 'r' };
-    const bad = { ...report, link_info: [{ ...report.link_info![0]!, bytes: null as unknown as number }] };
-    const put = (body: typeof report) => store.storeReport({ nodeId: 1, report: body, receivedAt: 1 });
-    await expect(put(bad)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
-    expect(await store.recent('packet_info', { limit: 1 })).toEqual([]);
-    expect(await put(report)).toMatchObject({ stored: true });
-    await store.close();
-  });
 });
 
 describe('sql', () => {
@@ -111,7 +100,7 @@ describe('sql', () => {
   const file = join(own, 'reports.db');
   beforeAll(async () => {
     store = await openSqliteTelemetryStore({ path: file, logger: silentLogger, sqlTimeMsMax: 1500 });
-    await store.storeReport({ nodeId: 1, report: fullReport(), receivedAt: 1 });
+    await store.storeReports([reportInput(fullReport(), 1, 1)]);
   });
   afterAll(async () => {
     await store.close();
@@ -174,8 +163,8 @@ describe('sql', () => {
   it('ends a statement that takes too long, and answers the next', async () => {
     const endless = store.sql('with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c');
     const next = store.sql('select 1');
-    const report = store.storeReport({ nodeId: 1, report: { sys_info: [] }, receivedAt: 1 });
-    await expect(report).resolves.toMatchObject({ stored: true });
+    const report = store.storeReports([reportInput({ sys_info: [] }, 1, 1)]);
+    await expect(report).resolves.toMatchObject([{ stored: true }]);
     await expect(endless).rejects.toThrow(/longer than 1500 ms/);
     expect((await next).rows).toEqual([[1]]);
   });

@@ -2,9 +2,11 @@
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
 import { placementRows } from '../placement-rows.js';
+import type { PruneChunk } from '../prune.js';
+import { eventOf, eventWhere, type NodeRow, nodeOf, type SessionRow, sessionOf, sessionValues } from '../state-rows.js';
 import { EVENTS_LIMIT_DEFAULT, type EventQuery, type NodeSeen, type PlacementRow } from '../store.js';
 import { type Database, transaction } from './connection.js';
-import { type PruneChunk, pruneChunk } from './prune.js';
+import { pruneChunk } from './prune.js';
 
 export interface StateOperations {
   nextEpoch(): number;
@@ -81,33 +83,6 @@ function sessionOperations(db: Database) {
   };
 }
 
-interface SessionRow {
-  readonly session_id: number;
-  readonly desired: StoredSession['desired'];
-  readonly generation: number;
-  readonly created_at: number;
-  readonly ended_at: number | null;
-  readonly ended_state: 'stopped' | 'failed' | null;
-  readonly ended_reason: string | null;
-  readonly request: string;
-  readonly plan: string;
-}
-
-function sessionValues({ session_id, request, desired, generation, plan, created_at, ended }: StoredSession) {
-  return [
-    ...[session_id, plan.service_name, desired, generation, created_at],
-    ...[ended?.at ?? null, ended?.state ?? null, ended?.reason ?? null],
-    ...[JSON.stringify(request), JSON.stringify(plan)],
-  ];
-}
-
-function sessionOf(row: SessionRow): StoredSession {
-  const { session_id, desired, generation, created_at, ended_at, ended_state, ended_reason } = row;
-  const ended = ended_at === null ? null : { at: ended_at, state: ended_state!, reason: ended_reason! };
-  const [request, plan] = [JSON.parse(row.request), JSON.parse(row.plan)];
-  return { session_id, request, desired, generation, plan, created_at, ended };
-}
-
 function nodeOperations(db: Database) {
   const save = db.prepare('INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)');
   const readAll = db.prepare('SELECT * FROM node ORDER BY node_id');
@@ -115,11 +90,7 @@ function nodeOperations(db: Database) {
     saveNodeSeen: ({ node_id, node_name, last_seen, facts }: NodeSeen) => {
       save.run(node_id, node_name, last_seen, facts === null ? null : JSON.stringify(facts));
     },
-    nodesSeen: () =>
-      (readAll.all() as (Omit<NodeSeen, 'facts'> & { facts: string | null })[]).map((row) => ({
-        ...row,
-        facts: row.facts === null ? null : JSON.parse(row.facts),
-      })),
+    nodesSeen: () => (readAll.all() as NodeRow[]).map(nodeOf),
   };
 }
 
@@ -132,24 +103,14 @@ function eventOperations(db: Database) {
           append.run(timestamp, kind, node_id ?? null, session_id ?? null, handler_id ?? null, message);
         }
       }),
-    events: ({ limit = EVENTS_LIMIT_DEFAULT, since, session_id, node_id }: EventQuery) => {
-      const bounds = [
-        ...(since === undefined ? [] : [['timestamp >= ?', since] as const]),
-        ...(session_id === undefined ? [] : [['session_id = ?', session_id] as const]),
-        ...(node_id === undefined ? [] : [['node_id = ?', node_id] as const]),
-      ];
-      const where = bounds.length === 0 ? '' : `WHERE ${bounds.map(([text]) => text).join(' AND ')}`;
+    events: (query: EventQuery) => {
+      const { where, values } = eventWhere(query);
       const newest = db.prepare(`SELECT * FROM event ${where} ORDER BY rowid DESC LIMIT ?`);
       return newest
-        .all(...bounds.map(([, value]) => value), limit)
+        .all(...values, query.limit ?? EVENTS_LIMIT_DEFAULT)
         .reverse()
         .map(eventOf);
     },
     pruneChunk: (chunk: PruneChunk) => pruneChunk(db, chunk),
   };
-}
-
-/** Columns that are NULL are keys that were absent. */
-function eventOf(row: Record<string, unknown>): OrchestratorEvent {
-  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as OrchestratorEvent;
 }

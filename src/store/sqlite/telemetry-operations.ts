@@ -1,4 +1,5 @@
 /** What the worker thread does for the telemetry store. Every function is synchronous and one transaction at most. */
+import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
 import {
   type LedgerAccounts,
@@ -7,22 +8,24 @@ import {
   type StoredLedgerRow,
   sinkAccounts,
 } from '../ledger-accounts.js';
-import { isUsableProfile, type PackedPackets, type ReportRows, rowCount, unpackPackets } from '../report-rows.js';
-import { type RecentQuery, type SqlValue, TELEMETRY_TABLES, type TelemetryRow, type TelemetryTable } from '../store.js';
+import { LEDGER_SQL } from '../ledger-sql.js';
+import type { PruneChunk } from '../prune.js';
+import { type PackedPackets, rowCount, unpackPackets } from '../report-rows.js';
+import {
+  type RecentQuery,
+  type ReportInput,
+  type SqlValue,
+  type StoredReport,
+  TELEMETRY_TABLES,
+  type TelemetryRow,
+  type TelemetryTable,
+} from '../store.js';
 import { type Database, snapshot, transaction } from './connection.js';
-import { type PruneChunk, pruneChunk } from './prune.js';
-
-/** A report as it crosses to the worker. */
-export interface StoreRowsInput {
-  readonly nodeId: number;
-  readonly reportId: string | null;
-  readonly receivedAt: number;
-  readonly rows: ReportRows;
-}
+import { type ErrorText, errorText } from './messages.js';
+import { pruneChunk } from './prune.js';
 
 export interface TelemetryOperations {
-  /** False when the report was stored before. */
-  storeRows(input: StoreRowsInput): boolean;
+  storeReports(reports: readonly ReportInput[]): (StoredReport | ErrorText)[];
   profiles(since: number): Profile[];
   ledger(query: LedgerQuery): LedgerAccounts;
   recent(query: RecentQuery & { table: TelemetryTable }): TelemetryRow[];
@@ -36,17 +39,17 @@ export function telemetryOperations(db: Database): TelemetryOperations {
   const inserter = new RowInserter(db);
   const remember = db.prepare('INSERT INTO report VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING');
   const profiles = db.prepare(PROFILES_SQL);
+  const storeReport = ({ nodeId, reportId, receivedAt, rows }: ReportInput): StoredReport => {
+    if (reportId !== null && remember.run(receivedAt, nodeId, reportId, rows.count).changes === 0) {
+      return { stored: false, rows: 0 };
+    }
+    inserter.insertPackets(rows.packets);
+    for (const table of Object.keys(rows.flat) as (keyof typeof rows.flat)[]) inserter.insert(table, rows.flat[table]);
+    return { stored: true, rows: rows.count };
+  };
   return {
-    storeRows: ({ nodeId, reportId, receivedAt, rows }) =>
-      transaction(db, () => {
-        if (reportId !== null && remember.run(receivedAt, nodeId, reportId, rows.count).changes === 0) return false;
-        inserter.insertPackets(rows.packets);
-        for (const table of Object.keys(rows.flat) as (keyof typeof rows.flat)[]) {
-          inserter.insert(table, rows.flat[table]);
-        }
-        return true;
-      }),
-    profiles: (since) => (profiles.all(since) as Profile[]).filter(isUsableProfile),
+    storeReports: (reports) => transaction(db, () => reports.map((report) => reportOutcome(db, report, storeReport))),
+    profiles: (since) => profiles.all(since) as Profile[],
     ledger: ledgerOperation(db),
     recent: (query) => recentRows(db, query),
     pruneChunk: (chunk) => pruneChunk(db, chunk),
@@ -54,19 +57,9 @@ export function telemetryOperations(db: Database): TelemetryOperations {
 }
 
 function ledgerOperation(db: Database): TelemetryOperations['ledger'] {
-  const sources = db.prepare(
-    `SELECT handler_id, min(first_sequence) AS first, max(last_sequence) + 1 AS next FROM ledger
-       WHERE session_id = ? AND timestamp >= ? AND fate = 'emitted' GROUP BY handler_id ORDER BY handler_id`,
-  );
-  const decided = db.prepare(
-    `SELECT handler_id, max(last_sequence) + 1 AS next FROM ledger
-       WHERE session_id = ? AND timestamp >= ? AND fate <> 'emitted' AND timestamp < ? GROUP BY handler_id`,
-  );
-  const rows = db.prepare(
-    `SELECT handler_id, node_id, incarnation, fate, at_handler, first_sequence, last_sequence, packets FROM ledger
-       WHERE session_id = ? AND timestamp >= ? AND fate <> 'emitted' AND (timestamp >= ? OR fate = 'settled')
-       ORDER BY handler_id, first_sequence, last_sequence, incarnation, node_id`,
-  );
+  const sources = db.prepare(LEDGER_SQL.sources);
+  const decided = db.prepare(LEDGER_SQL.decided);
+  const rows = db.prepare(LEDGER_SQL.rows);
   return ({ session_id, from = 0, since = 0 }) =>
     snapshot(db, () => {
       const found = sources.all(session_id, from) as SourceAccount[];
@@ -75,6 +68,21 @@ function ledgerOperation(db: Database): TelemetryOperations['ledger'] {
       const read = rows.iterate(session_id, from, since) as Iterable<StoredLedgerRow>;
       return { sources: found, sinks: sinkAccounts(read, { sources: found, decided: begins }) };
     });
+}
+
+/** What one report's own fault undoes is that report; what is the database's (a full disk) undoes the transaction. */
+function reportOutcome(db: Database, report: ReportInput, store: (report: ReportInput) => StoredReport) {
+  db.exec('SAVEPOINT report');
+  try {
+    const stored = store(report);
+    db.exec('RELEASE report');
+    return stored;
+  } catch (error) {
+    const message = (error as Error).message;
+    if (!db.isTransaction || !/constraint failed|datatype mismatch/.test(message)) throw error;
+    db.exec('ROLLBACK TO report; RELEASE report');
+    return errorText(new OrchestratorError('REPORT_INVALID', `nothing of the report is stored: ${message}`));
+  }
 }
 
 function recentRows(db: Database, { table, since = 0, limit }: RecentQuery & { table: TelemetryTable }) {
