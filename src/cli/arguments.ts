@@ -37,6 +37,16 @@ export function handlerParam(text: string, previous: HandlerParams = {}): Handle
   return { ...previous, [handler]: { ...previous[handler], [name]: jsonOrText(value) } };
 }
 
+export type NodeShapes = Readonly<Record<string, { readonly rttMs: number; readonly mbit: number }>>;
+
+/** `node=RTT_MS,MBIT`, gathered over repetitions. */
+export function nodeShape(text: string, previous: NodeShapes = {}): NodeShapes {
+  const match = /^([^=\s]+)=([\d.]+),([\d.]+)$/.exec(text);
+  if (match === null) throw usage(`${text} is no shape; write node=RTT_MS,MBIT, for example node-1=20,100`);
+  const [, node = '', rttMs = '', mbit = ''] = match;
+  return { ...previous, [node]: { rttMs: number(rttMs), mbit: number(mbit) } };
+}
+
 function jsonOrText(text: string): unknown {
   try {
     return JSON.parse(text);

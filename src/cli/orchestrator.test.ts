@@ -44,6 +44,12 @@ describe('errors', () => {
     [['session', 'stop', 'one'], /^error USAGE: one is no number/],
     [['session', 'list', '--no-such'], /^error USAGE: unknown option '--no-such'/],
     [['up', '--nodes', '0'], /^error USAGE: --nodes 0: 1 to 32 nodes/],
+    [['up', '--shape', 'client=20'], /^error USAGE: client=20 is no shape; write node=RTT_MS,MBIT/],
+    [['up', '--nodes', '2', '--shape', 'node-2=20,100'], /^error USAGE: --shape node-2: the nodes are client, node-1/],
+    [
+      ['up', '--shape', 'client=20,0'],
+      /^error USAGE: --shape client=20,0: a round trip of 0 to 20000 ms and 0\.001 to/,
+    ],
   ])('%j is wrong usage: exit 2', async (args, message) => {
     const { code, stdout, stderr } = await orchestrator(args);
     expect(stderr).toMatch(message);

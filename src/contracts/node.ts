@@ -3,6 +3,9 @@ import Type, { type Static } from 'typebox';
 
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
+/** Nodes that one file may give another address: a few networks, not a directory service. */
+const NODE_ROUTES_MAX = 1000;
+
 /** A file in node_path (the reference's keys; `labels` and `token` are ours). */
 export const NodeFileSchema = Type.Object(
   {
@@ -25,6 +28,19 @@ export const NodeFileSchema = Type.Object(
       default: 1000,
       description: 'Of the link of this node, Mbit/s',
     }),
+    routes: Type.Optional(
+      Type.Array(
+        Type.Object(
+          { node_id: Type.Integer({ minimum: 0 }), url: Type.String({ pattern: '^https?://[^/\\s]+$' }) },
+          { additionalProperties: false },
+        ),
+        {
+          maxItems: NODE_ROUTES_MAX,
+          description:
+            'Where this node reaches others when that is not their own address: another network, a tunnel, a forwarded port',
+        },
+      ),
+    ),
   },
   { additionalProperties: false },
 );

@@ -44,6 +44,11 @@ interface Entry extends RegisteredNode {
   savedAt: number;
 }
 
+/** Where `from` reaches `target`. */
+export function urlFor(target: RegisteredNode, from: RegisteredNode): string {
+  return from.file.routes?.find(({ node_id }) => node_id === target.file.node_id)?.url ?? target.url;
+}
+
 export class NodeRegistry {
   readonly #entries = new Map<number, Entry>();
   readonly #options: NodeRegistryOptions;

@@ -14,7 +14,7 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { EventLog } from './event-log.js';
 import type { Failover } from './failover.js';
-import type { NodeRegistry, RegisteredNode } from './node-registry.js';
+import { type NodeRegistry, type RegisteredNode, urlFor } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import {
   END_OF_STREAM,
@@ -175,7 +175,7 @@ export class Reconciler {
     }
     const peer = (id: number) => {
       const known = registry.get(id);
-      return { url: known?.url ?? '', dialable: known?.file.dialable ?? true };
+      return { url: known === undefined ? '' : urlFor(known, node), dialable: known?.file.dialable ?? true };
     };
     try {
       const answer = await node.client.putSession(shareOf(stored, nodeId, { epoch, desired, peer }));

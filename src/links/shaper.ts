@@ -36,6 +36,7 @@ type Direction = 'in' | 'out';
 export type CutAfterBytes = Readonly<Record<Direction, number>>;
 
 export const SHAPER_DELAY_MS_MAX = 10_000;
+export const SHAPER_MBIT_MIN = 0.001;
 export const SHAPER_MBIT_MAX = 100_000;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** Without a rate the queue only bridges the delay, bytes. */
@@ -241,7 +242,7 @@ function checked(options: ShaperOptions): Required<ShaperOptions> {
   const { delayMs = 0, jitterMs = 0, mbitPerS = null } = options;
   bounded('delayMs', delayMs, 0, SHAPER_DELAY_MS_MAX);
   bounded('jitterMs', jitterMs, 0, SHAPER_DELAY_MS_MAX);
-  if (mbitPerS !== null) bounded('mbitPerS', mbitPerS, 1e-3, SHAPER_MBIT_MAX);
+  if (mbitPerS !== null) bounded('mbitPerS', mbitPerS, SHAPER_MBIT_MIN, SHAPER_MBIT_MAX);
   const onTheWayMs = delayMs + jitterMs + QUEUE_MS;
   const natural = mbitPerS === null ? UNLIMITED_QUEUE_BYTES : Math.ceil(mbitPerS * 125 * onTheWayMs);
   const queueBytes = options.queueBytes ?? Math.min(QUEUE_BYTES_MAX, Math.max(QUEUE_BYTES_MIN, natural));

@@ -19,6 +19,7 @@ import { writeClusterFile } from '../config/cluster-file.js';
 import { iniText, listText } from '../config/ini.js';
 import type { NodeFile } from '../contracts/node.js';
 import { ChildDaemon, freePorts } from './child-daemon.js';
+import { type NodeShape, ShapedNetwork } from './shaped-network.js';
 
 const LOOPBACK = '127.0.0.1';
 
@@ -41,6 +42,8 @@ export interface ClusterNode {
   /** Link of this node until it is measured. */
   readonly rttMs?: number;
   readonly bandwidthMbit?: number;
+  /** Emulated access link; its figures are then those of the link until it is measured. */
+  readonly shape?: NodeShape | undefined;
 }
 
 export interface ClusterOptions {
@@ -81,7 +84,9 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   for (const part of ['config', 'nodes', 'logs']) mkdirSync(join(dataDir, part), { recursive: true });
   const [coordinatorPort, collectorPort, ...nodePorts] = await freePorts(2 + nodes.length);
   const ports = { coordinator: options.port || coordinatorPort!, collector: collectorPort!, nodes: nodePorts };
-  writeConfiguration(options, ports);
+  const agentUrls = nodePorts.map((port) => httpUrl(LOOPBACK, port));
+  const network = await ShapedNetwork.open(nodes.map((node, index) => ({ ...node, url: agentUrls[index]! })));
+  writeConfiguration(options, ports, network);
 
   const coordinatorUrl = httpUrl(LOOPBACK, ports.coordinator);
   const collectorUrl = options.collector ? httpUrl(LOOPBACK, ports.collector) : null;
@@ -100,8 +105,8 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
 
   const controllers = collector === null ? [] : [daemon('collector', 'collector', () => collector.health())];
   const agents = nodes.map((node, index) => {
-    const url = httpUrl(LOOPBACK, ports.nodes[index]!);
-    const client = createNodeClient({ url, token });
+    const client = createNodeClient({ url: agentUrls[index]!, token });
+    const url = network.urlOf(node.node_id);
     const agent = daemon(node.node_name, 'node', () => client.health());
     return { node, url, daemon: agent, client, dataDir: join(dataDir, node.node_name) };
   });
@@ -120,6 +125,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     await Promise.all([last.stop(), ...agents.map((agent) => agent.daemon.stop())]);
     await Promise.all(controllers.map((one) => one.stop()));
     await Promise.all([coordinator.close(), collector?.close(), ...agents.map((agent) => agent.client.close())]);
+    await network.close();
     process.removeListener('exit', killAll);
     rmSync(tmpDir, { recursive: true, force: true });
     if (started) writeClusterFile(dataDir, { ...facts, pid: 0 });
@@ -156,7 +162,7 @@ interface Ports {
 
 type IniSections = Parameters<typeof iniText>[0];
 
-function writeConfiguration(options: ClusterOptions, ports: Ports): void {
+function writeConfiguration(options: ClusterOptions, ports: Ports, network: ShapedNetwork): void {
   const { dataDir, nodes } = options;
   const write = (name: string, sections: IniSections) =>
     writeFileSync(join(dataDir, 'config', `${name}.conf`), iniText(sections));
@@ -177,20 +183,21 @@ function writeConfiguration(options: ClusterOptions, ports: Ports): void {
     database,
   });
   nodes.forEach((node, index) => {
-    writeFileSync(
-      join(nodePath, `${node.node_name}.json`),
-      `${JSON.stringify(nodeFile(node, ports.nodes[index]!), null, 2)}\n`,
-    );
+    writeFileSync(join(nodePath, `${node.node_name}.json`), `${JSON.stringify(nodeFile(node, network), null, 2)}\n`);
     write(node.node_name, nodeSections(options, node, { listener: ports.nodes[index]!, collector: ports.collector }));
   });
 }
 
-function nodeFile(node: ClusterNode, port: number): Partial<NodeFile> {
-  const { node_id, node_name, node_type, labels = [], rttMs, bandwidthMbit } = node;
+function nodeFile(node: ClusterNode, network: ShapedNetwork): Partial<NodeFile> {
+  const { node_id, node_name, node_type, labels = [], shape } = node;
+  const { rttMs = shape?.rttMs, bandwidthMbit = shape?.mbit } = node;
+  const port = Number(new URL(network.urlOf(node_id)).port);
+  const routes = network.routesOf(node_id);
   return {
     ...{ node_id, node_name, node_type, node_addr: LOOPBACK, node_port: port, labels: [...labels] },
     ...(rttMs === undefined ? {} : { rtt_ms: rttMs }),
     ...(bandwidthMbit === undefined ? {} : { bandwidth_mbit: bandwidthMbit }),
+    ...(routes === undefined ? {} : { routes }),
   };
 }
 

@@ -3,14 +3,17 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UP_DIR } from '../config/cluster-file.js';
 import { OrchestratorError } from '../contracts/errors.js';
-import { startCluster } from './cluster.js';
+import { type ClusterNode, startCluster } from './cluster.js';
 import { freshDirectory, releaseDirectory } from './fresh-directory.js';
 import { SERVICES_DIR } from './package-facts.js';
+import { checkShape, type NodeShape } from './shaped-network.js';
 import { left, right, table } from './text/table.js';
 
 export interface UpOptions {
   readonly nodes: number;
   readonly port: number;
+  /** Emulated access links, by node name. */
+  readonly shapes: Readonly<Record<string, NodeShape>>;
   readonly servicesDir?: string;
   readonly allow: readonly string[];
   readonly token: string | null;
@@ -28,6 +31,9 @@ export interface UpFacts {
     readonly node_name: string;
     readonly url: string;
     readonly pid: number;
+    /** Of its emulated access link, when it has one. */
+    readonly rtt_ms?: number;
+    readonly mbit_per_s?: number;
   }[];
 }
 
@@ -35,15 +41,12 @@ export interface UpFacts {
 const WATCH_MS = 500;
 
 export async function runUp(options: UpOptions): Promise<void> {
+  const nodes = upNodes(options);
   const dataDir = freshDirectory(UP_DIR, '`up`');
   options.onProgress(`starting a collector, a coordinator and ${options.nodes} node${options.nodes === 1 ? '' : 's'}`);
   const cluster = await startCluster({
     dataDir,
-    nodes: Array.from({ length: options.nodes }, (_, index) => ({
-      node_id: index,
-      node_name: index === 0 ? 'client' : `node-${index}`,
-      node_type: index === 0 ? 'client' : 'server',
-    })),
+    nodes,
     servicesDir: resolve(options.servicesDir ?? SERVICES_DIR),
     allow: options.allow.map((directory) => resolve(directory)),
     collector: true,
@@ -57,6 +60,7 @@ export async function runUp(options: UpOptions): Promise<void> {
       database: cluster.database,
       nodes: cluster.nodes.map(({ node, url, daemon }) => ({
         ...{ node_id: node.node_id, node_name: node.node_name, url, pid: daemon.pid },
+        ...(node.shape === undefined ? {} : { rtt_ms: node.shape.rttMs, mbit_per_s: node.shape.mbit }),
       })),
     };
     options.onUp(facts, upText(facts, dataDir));
@@ -74,11 +78,27 @@ export async function runUp(options: UpOptions): Promise<void> {
   }
 }
 
+/** Throws USAGE when a shape names a node that will not be there, or is out of bounds. */
+function upNodes({ nodes, shapes }: UpOptions): ClusterNode[] {
+  const names = Array.from({ length: nodes }, (_, index) => (index === 0 ? 'client' : `node-${index}`));
+  for (const [name, shape] of Object.entries(shapes)) {
+    if (!names.includes(name))
+      throw new OrchestratorError('USAGE', `--shape ${name}: the nodes are ${names.join(', ')}`);
+    checkShape(name, shape);
+  }
+  return names.map((node_name, node_id) => ({
+    ...{ node_id, node_name, node_type: node_id === 0 ? 'client' : 'server', shape: shapes[node_name] },
+  }));
+}
+
 function upText(facts: UpFacts, dataDir: string): string {
   const nodes = table({
     indent: 2,
-    columns: [right('id'), left('node'), left('address'), right('pid')],
-    rows: facts.nodes.map((node) => [String(node.node_id), node.node_name, node.url, String(node.pid)]),
+    columns: [right('id'), left('node'), left('address'), right('pid'), left('emulated link')],
+    rows: facts.nodes.map(({ node_id, node_name, url, pid, rtt_ms, mbit_per_s }) => [
+      ...[String(node_id), node_name, url, String(pid)],
+      rtt_ms === undefined ? '' : `${rtt_ms} ms round trip, ${mbit_per_s} Mbit/s`,
+    ]),
   });
   return [
     `coordinator  ${facts.coordinator_url}`,

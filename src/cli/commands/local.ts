@@ -4,7 +4,7 @@ import { tokenFromEnvironment } from '../../config/environment.js';
 import type { RunRecord, RunSummary } from '../../main/run.js';
 import { choiceLine } from '../../main/text/plan-text.js';
 import { left, ms, right, table } from '../../main/text/table.js';
-import { type HandlerParams, handlerParam, idOrName, integer } from '../arguments.js';
+import { type HandlerParams, handlerParam, idOrName, integer, type NodeShapes, nodeShape } from '../arguments.js';
 import { INTERRUPTED, interruptible } from '../interrupt.js';
 import { createProgress, type GlobalOptions, globalOptions, type Progress, usage } from '../output.js';
 
@@ -153,6 +153,18 @@ export function recordTable(records: readonly RunRecord[]): string {
   return table({ columns, rows });
 }
 
+interface UpFlags {
+  readonly nodes: number;
+  readonly port: number;
+  readonly services?: string;
+  readonly allow?: string[];
+  readonly shape?: NodeShapes;
+}
+
+const SHAPE_HELP = `
+Nodes are called client, node-1, node-2 ... With --shape node-1=20,100 everything between node-1 and the others takes
+20 ms more for a round trip and shares 100 Mbit/s each way; what is measured and where handlers are placed follows from it.`;
+
 function addUp(program: Command): void {
   program
     .command('up')
@@ -160,8 +172,10 @@ function addUp(program: Command): void {
     .option('--port <n>', 'port of the coordinator', integer, 7000)
     .option('--services <dir>', 'directory of service files (default: those of the package)')
     .option('--allow <dirs...>', 'directories in which sessions may name files (default: the working directory)')
+    .option('--shape <node=rtt_ms,mbit>', 'emulate the access link of a node; may be repeated', nodeShape)
     .description('start a controller and local nodes, until Ctrl-C')
-    .action(async (flags: { nodes: number; port: number; services?: string; allow?: string[] }, command: Command) => {
+    .addHelpText('after', SHAPE_HELP)
+    .action(async (flags: UpFlags, command: Command) => {
       if (flags.nodes < 1 || flags.nodes > 32) throw usage(`--nodes ${flags.nodes}: 1 to 32 nodes`);
       const options = globalOptions(command);
       const progress = createProgress(options);
@@ -171,6 +185,7 @@ function addUp(program: Command): void {
           runUp({
             nodes: flags.nodes,
             port: flags.port,
+            shapes: flags.shape ?? {},
             servicesDir: flags.services,
             allow: flags.allow ?? ['.'],
             token: tokenFromEnvironment(),
