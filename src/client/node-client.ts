@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Static, TSchema } from 'typebox';
 import type { NodeSession } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import { PROBE_TIME_MS_MAX } from '../contracts/limits.js';
 import {
   type Heartbeat,
   type HeartbeatQuery,
@@ -13,6 +14,13 @@ import {
   type ObservedSession,
   ObservedSessionSchema,
 } from '../contracts/node.js';
+import {
+  type ProbeRequest,
+  type ProbeResult,
+  ProbeResultSchema,
+  type ProbeSinkAnswer,
+  ProbeSinkAnswerSchema,
+} from '../contracts/probe.js';
 import { schemaFaults } from '../contracts/schema.js';
 import type { Health } from './answers.js';
 import { createHttpClient, type RequestOptions } from './http.js';
@@ -36,6 +44,10 @@ export interface NodeClient {
   listSessions(): Promise<ObservedSession[]>;
   /** `GET /v1/health` */
   health(): Promise<Health>;
+  /** `POST /v1/probes`: the node measures its path to another; throws PROBE_BUSY while it measures one. */
+  probe(request: ProbeRequest): Promise<ProbeResult>;
+  /** `POST /v1/probes/sink`: the node takes `body` and says how fast it came. */
+  probeSink(body: Buffer, options: Required<Pick<RequestOptions, 'timeoutMs'>>): Promise<ProbeSinkAnswer>;
   /** Whether the machine takes a TCP connection: false when it is gone, true also when the agent hangs or is starved. */
   reachable(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
@@ -74,6 +86,20 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
       const body = await http.request('GET', '/v1/sessions');
       const list = Array.isArray(body) ? body : [];
       return list.map((one) => checked(ObservedSessionSchema, one, 'observed session'));
+    },
+    async probe(request) {
+      // The other node is given its time, and this one a second to say what came of it.
+      const timeoutMs = PROBE_TIME_MS_MAX + 1_000;
+      return checked(
+        ProbeResultSchema,
+        await http.request('POST', '/v1/probes', { json: request, timeoutMs }),
+        'probe result',
+      );
+    },
+    async probeSink(body, { timeoutMs }) {
+      const headers = { 'content-type': 'application/octet-stream' };
+      const answer = await http.request('POST', '/v1/probes/sink', { body, headers, timeoutMs });
+      return checked(ProbeSinkAnswerSchema, answer, 'probe answer');
     },
     health: async () => (await http.request('GET', '/v1/health')) as Health,
     reachable: (timeoutMs) => connects(new URL(http.url), timeoutMs),

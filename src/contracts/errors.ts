@@ -91,6 +91,7 @@ export const ERROR_CATALOGUE = {
   SOURCE_NOT_FOUND: { status: 404, help: 'A source names no readable picture.' },
   // links
   LINK_PROTOCOL: { status: 400, help: 'A peer sent bytes that are not the link protocol, or broke one of its bounds.' },
+  PROBE_BUSY: { status: 503, help: 'The node measures another path now, or is measured; ask again later.' },
   LINK_BUSY: { status: 503, help: 'The input cannot take a posted packet now; try again after Retry-After seconds.' },
   PAYLOAD_TYPE_UNSUPPORTED: {
     status: 415,

@@ -27,6 +27,15 @@ export const LINK_WINDOW_BYTES = 64 * MiB;
 /** Packets waiting at one input under `latest`: enough to ride out jitter, little enough to stay fresh. */
 export const LATEST_QUEUE_PACKETS = 4;
 
+/**
+ * One body of a probe between two nodes, bytes: what a path of 100 Mbit/s and 40 ms needs before a connection is at its
+ * speed. Probes begin with a sixteenth of it and stop as soon as that took long enough to tell.
+ */
+export const PROBE_BYTES_MAX = 4 * MiB;
+
+/** Everything that one probe does, ms; a path of 1 Mbit/s carries the first body within it. */
+export const PROBE_TIME_MS_MAX = 5_000;
+
 /** Time that init / prepare may take until every handler has loaded its model, ms (the reference's 30 s). */
 export const PREPARE_TIMEOUT_MS = 30_000;
 

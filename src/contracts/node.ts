@@ -101,6 +101,7 @@ export const LinkStatsSchema = Type.Object({
   source_output: Type.Integer(),
   target_handler: Type.Integer(),
   target_input: Type.Integer(),
+  source_node: Type.Integer({ description: 'Where it comes from' }),
   transport: Type.Enum(['tcp', 'unix', 'in_host']),
   connected: Type.Boolean(),
   packets: Type.Integer(),
@@ -110,6 +111,8 @@ export const LinkStatsSchema = Type.Object({
   /** Sender's send time to receiver's receive time, both in the controller's time as each node knows it. */
   latency_ms_p50: Nullable(Type.Number()),
   latency_ms_p95: Nullable(Type.Number()),
+  rtt_ms: Nullable(Type.Number({ description: 'Shortest of the last round trips; none by reference' })),
+  mbit_per_s: Nullable(Type.Number({ description: 'Median rate at which the last large packets came in' })),
 });
 export type LinkStats = Static<typeof LinkStatsSchema>;
 

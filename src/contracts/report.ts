@@ -93,13 +93,15 @@ export const ProfileSampleSchema = Type.Object(
 );
 export type ProfileSample = Static<typeof ProfileSampleSchema>;
 
-/** One link over one report period, measured at the receiving end. */
+const LinkEnd = Type.Union([Id, Type.Null()], { description: 'Null: a probe between nodes, without a link' });
+
+/** One link over one report period, measured at the receiving end; or one probe, measured at the sending one. */
 export const LinkInfoSchema = Type.Object(
   {
     timestamp: Timestamp,
-    session_id: Id,
-    source_handler: Id,
-    target_handler: Id,
+    session_id: LinkEnd,
+    source_handler: LinkEnd,
+    target_handler: LinkEnd,
     source_node: Id,
     target_node: Id,
     packets: Count,
@@ -107,8 +109,8 @@ export const LinkInfoSchema = Type.Object(
     latency_ms: Type.Union([Type.Number({ minimum: -FIGURE_MAX, maximum: FIGURE_MAX }), Type.Null()], {
       description: 'Median, sent to received',
     }),
-    rtt_ms: Type.Optional(Type.Union([Figure('Median round trip'), Type.Null()])),
-    mbit_per_s: Type.Optional(Type.Union([Figure('What the link was seen to carry'), Type.Null()])),
+    rtt_ms: Type.Optional(Type.Union([Figure('Shortest round trip'), Type.Null()])),
+    mbit_per_s: Type.Optional(Type.Union([Figure('Rate at which bytes came in'), Type.Null()])),
   },
   { additionalProperties: false },
 );

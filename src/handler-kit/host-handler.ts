@@ -117,11 +117,11 @@ export class HostedHandler {
   /** Links from other hosts over this period. */
   linkInfo(config: HostConfig, timestamp: number): LinkInfo[] {
     return [...this.inputs.values()].flatMap(({ link, receiver }) => {
-      const { packets, bytes, latencyMs } = receiver.period();
+      const { packets, bytes, latencyMs, rttMs, mbitPerS } = receiver.period();
       if (receiver.transport === 'in_host' || packets === 0) return [];
       const { source_handler, target_handler, source_node, target_node } = link;
       const ends = { session_id: config.session_id, source_handler, target_handler, source_node, target_node };
-      return [{ timestamp, ...ends, packets, bytes, latency_ms: latencyMs }];
+      return [{ timestamp, ...ends, packets, bytes, latency_ms: latencyMs, rtt_ms: rttMs, mbit_per_s: mbitPerS }];
     });
   }
 
@@ -137,15 +137,17 @@ export class HostedHandler {
 }
 
 function linkStats({ link, receiver }: InputLink): LinkStats {
-  const { source_handler, source_output, target_handler, target_input } = link;
-  const { packets, bytes, reconnects, duplicates, latencyMs } = receiver.meter;
+  const { source_handler, source_output, target_handler, target_input, source_node } = link;
+  const { packets, bytes, reconnects, duplicates, latencyMs, rttMs, mbitPerS } = receiver.meter;
   return {
-    ...{ source_handler, source_output, target_handler, target_input },
+    ...{ source_handler, source_output, target_handler, target_input, source_node },
     transport: receiver.transport,
     connected: receiver.connected,
     ...{ packets, bytes, reconnects, duplicates },
     latency_ms_p50: latencyMs.quantile(0.5),
     latency_ms_p95: latencyMs.quantile(0.95),
+    rtt_ms: rttMs.quantile(0),
+    mbit_per_s: mbitPerS.quantile(0.5),
   };
 }
 

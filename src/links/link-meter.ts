@@ -25,6 +25,10 @@ export class RecentValues {
   }
 }
 
+/** Round trips and rates that a link's newest figures come from: 16 s of pings, two seconds of frames. */
+const RECENT_RTTS = 16;
+const RECENT_RATES = 64;
+
 /** A link over one report period. */
 export interface LinkPeriod {
   readonly packets: number;
@@ -43,6 +47,8 @@ export class LinkMeter {
   reconnects = 0;
   duplicates = 0;
   readonly latencyMs = new RecentValues();
+  readonly rttMs = new RecentValues(RECENT_RTTS);
+  readonly mbitPerS = new RecentValues(RECENT_RATES);
   readonly #periodLatencyMs = new RecentValues();
   readonly #periodMbitPerS = new RecentValues();
   #periodRttMs: number | null = null;
@@ -58,10 +64,12 @@ export class LinkMeter {
   }
 
   addRtt(rttMs: number): void {
+    this.rttMs.add(rttMs);
     this.#periodRttMs = Math.min(this.#periodRttMs ?? rttMs, rttMs);
   }
 
   addThroughput(mbitPerS: number): void {
+    this.mbitPerS.add(mbitPerS);
     this.#periodMbitPerS.add(mbitPerS);
   }
 

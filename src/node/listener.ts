@@ -9,6 +9,7 @@ import { NodeSessionSchema } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';
 import { HeartbeatQuerySchema, HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
+import type { LinkInfo } from '../contracts/report.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
 
 import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
@@ -18,6 +19,8 @@ import type { FactsSource } from './facts.js';
 import { proxyToHost } from './host-proxy.js';
 import { linkUpgrades } from './link-upgrade.js';
 import type { NodeClock } from './node-clock.js';
+import { PathProbe } from './path-probe.js';
+import { probeRoutes } from './probe-routes.js';
 import { type ReferenceActionsOptions, referenceAction } from './reference-actions.js';
 import type { SessionManager } from './session-manager.js';
 
@@ -26,7 +29,9 @@ export interface ListenerOptions extends ReferenceActionsOptions {
   readonly sessions: SessionManager;
   readonly token: string | null;
   readonly tls?: TlsIdentity | null | undefined;
+  readonly tlsCa?: string | undefined;
   readonly clock: NodeClock;
+  report(row: LinkInfo): void;
   readonly logger: Logger;
 }
 
@@ -117,6 +122,10 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
       (request) => referenceAction(request.body, options),
     );
   });
+
+  const nodeId = () => sessions.nodeId;
+  const probe = new PathProbe({ token, tlsCa: options.tlsCa, now: () => clock.machine.monotonicMs() });
+  probeRoutes(app, { probe, clock: clock.corrected, nodeId, report: options.report });
 
   app.register(async (scope) => handlerRoutes(scope as unknown as HttpServer, sessions));
   return app;

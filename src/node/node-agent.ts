@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createCollectorClient } from '../client/collector-client.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import type { LinkInfo } from '../contracts/report.js';
 import { type ListenAddress, listen } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import { findFacts } from './facts.js';
@@ -70,8 +71,9 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       onLedger: (ledger) => reporter?.add({ ledger }),
     },
   });
-  const { types, token, tls, logger } = options;
-  const app = await createListener({ facts, sessions, types, outputsDir, token, tls, clock, logger });
+  const { types, token, tls, tlsCa, logger } = options;
+  const report = (row: LinkInfo) => reporter?.add({ link_info: [row] });
+  const app = await createListener({ facts, sessions, types, outputsDir, token, tls, tlsCa, clock, logger, report });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;
   const close = async () => {

@@ -143,6 +143,13 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
       }
     });
 
+    it('takes a probe between nodes, which has no session and no handlers', async () => {
+      const [row] = fullReport().link_info!;
+      const probe = { ...row!, session_id: null, source_handler: null, target_handler: null, packets: 0, rtt_ms: 40.2 };
+      await put({ link_info: [probe] });
+      expect(await store.recent('link_info', { limit: 1 })).toEqual([probe]);
+    });
+
     it('puts the first GPU into the reference’s tables and every GPU into gpu_info', async () => {
       expect(await put(fullReport(), 3)).toEqual({ stored: true, rows: 9 });
       const cpu = { timestamp: T0, cpu_util: 12.5, mem_util: 40 };

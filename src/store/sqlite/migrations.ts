@@ -87,8 +87,22 @@ const LEDGER = `
   CREATE INDEX ledger_account ON ledger (session_id, handler_id, first_sequence);
 `;
 
+// SQLite cannot take a NOT NULL off a column: a probe between nodes has no session and no handlers.
+const PROBES = `
+  ALTER TABLE link_info RENAME TO link_info_before;
+  DROP INDEX link_info_time;
+  CREATE TABLE link_info (
+    timestamp REAL NOT NULL, session_id INTEGER, source_handler INTEGER, target_handler INTEGER,
+    source_node INTEGER NOT NULL, target_node INTEGER NOT NULL,
+    packets INTEGER NOT NULL, bytes INTEGER NOT NULL, latency_ms REAL, rtt_ms REAL, mbit_per_s REAL
+  );
+  INSERT INTO link_info SELECT * FROM link_info_before;
+  DROP TABLE link_info_before;
+  CREATE INDEX link_info_time ON link_info (timestamp);
+`;
+
 /** Version n of the schema is the first n steps. */
-export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER];
+export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES];
 
 /** Brings the schema to the newest version; DATABASE_UNAVAILABLE when a newer program has already gone further. */
 export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly string[] = MIGRATIONS): void {
