@@ -6,7 +6,7 @@ import Type, { type Static } from 'typebox';
 import { BlueprintLinkSchema } from '../contracts/blueprint.js';
 import { CostSchema, InputPortSchema, OutputPortSchema } from '../contracts/handler-type.js';
 import { NodeViewSchema } from '../contracts/node.js';
-import { PlannedHandlerSchema, SessionPlanSchema } from '../contracts/plan.js';
+import { LinkFigureSchema, PlannedHandlerSchema, SessionPlanSchema } from '../contracts/plan.js';
 import { SessionStateSchema, SessionViewSchema } from '../contracts/session.js';
 
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
@@ -114,6 +114,17 @@ export const ExplanationSchema = Type.Object({
   end_to_end: Type.Object({ predicted_ms: Type.Number(), measured_ms_p50: Ms, measured_ms_p95: Ms }),
 });
 export type Explanation = Static<typeof ExplanationSchema>;
+
+/** The network from one node to another, as the allocator reckons with it. */
+export const NodeLinkSchema = Type.Object({
+  source_node: Type.Integer(),
+  source_name: Type.String(),
+  target_node: Type.Integer(),
+  target_name: Type.String(),
+  rtt: LinkFigureSchema,
+  mbit: LinkFigureSchema,
+});
+export type NodeLink = Static<typeof NodeLinkSchema>;
 
 /** Everything at one moment, for a page or a support request. */
 export const ClusterSnapshotSchema = Type.Object({

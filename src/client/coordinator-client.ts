@@ -4,7 +4,14 @@ import type { OrchestratorEvent } from '../contracts/event.js';
 import type { Loss } from '../contracts/loss.js';
 import type { NodeView } from '../contracts/node.js';
 import type { SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
-import type { ClusterSnapshot, CoordinatorHealth, Explanation, HandlerTypeView, ServiceView } from './answers.js';
+import type {
+  ClusterSnapshot,
+  CoordinatorHealth,
+  Explanation,
+  HandlerTypeView,
+  NodeLink,
+  ServiceView,
+} from './answers.js';
 import { createHttpClient } from './http.js';
 
 export interface CoordinatorClientOptions {
@@ -28,6 +35,10 @@ export interface EventQuery {
 export interface CoordinatorClient {
   readonly url: string;
   nodes(): Promise<NodeView[]>;
+  /** Between every two nodes, or those from and to one (id or name). */
+  links(node?: number | string): Promise<NodeLink[]>;
+  /** Measures the path from one node to another now; throws NODE_UNREACHABLE, PROBE_BUSY. */
+  probeLink(source_node: number | string, target_node: number | string): Promise<NodeLink>;
   services(): Promise<ServiceView[]>;
   handlerTypes(): Promise<HandlerTypeView[]>;
   /** Throws SESSION_REFUSED with the Refusal as `context.refusal`. */
@@ -51,11 +62,16 @@ export interface CoordinatorClient {
 
 export function createCoordinatorClient(options: CoordinatorClientOptions): CoordinatorClient {
   const http = createHttpClient({ ...options, unreachable: 'SERVICE_UNREACHABLE', peer: 'coordinator' });
-  const get = async <T>(path: string, query?: Record<string, number | undefined>) =>
+  const get = async <T>(path: string, query?: Record<string, number | string | undefined>) =>
     (await http.request('GET', path, { query })) as T;
   return {
     url: http.url,
     nodes: () => get('/v1/nodes'),
+    links: (node) => get('/v1/links', { node }),
+    probeLink: async (source_node, target_node) => {
+      const json = { source_node, target_node };
+      return (await http.request('POST', '/v1/links/probe', { json })) as NodeLink;
+    },
     services: () => get('/v1/services'),
     handlerTypes: () => get('/v1/handler-types'),
     createSession: async (json) => (await http.request('POST', '/v1/sessions', { json })) as SessionCreated,

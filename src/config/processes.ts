@@ -32,6 +32,8 @@ export interface CoordinatorConfig {
   readonly nodePath: string;
   readonly handlerTypePath: string | null;
   readonly serviceTypePath: string;
+  /** 0: never. */
+  readonly linkProbePeriodS: number;
   readonly database: DatabaseConfig;
   readonly token: string | null;
   readonly tls: TlsConfig;
@@ -83,6 +85,7 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     nodePath: path(coordinator.node_path),
     handlerTypePath: coordinator.handler_type_path === undefined ? null : path(coordinator.handler_type_path),
     serviceTypePath: path(coordinator.service_type_path),
+    linkProbePeriodS: coordinator.link_probe_period_s,
     database: databaseOf(database),
     token: tokenOf(security),
     tls: tlsOf(security),

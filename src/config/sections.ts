@@ -44,6 +44,13 @@ export const CoordinatorFileSchema = Type.Object({
     node_path: text('resources/nodes', 'Directory of node files.'),
     handler_type_path: optionalText('Directory of handler type files: custom types, or other default costs.'),
     service_type_path: text('resources/services', 'Directory of service files.'),
+    link_probe_period_s: Type.Number({
+      minimum: 0,
+      maximum: 3600,
+      default: 30,
+      description:
+        'In this time every node measures its path to one other where no link runs, s (ours); 0 = never. A probe sends at most 5.25 MiB and takes about half a second.',
+    }),
   }),
   database: DatabaseSchema,
   security: SecuritySchema,

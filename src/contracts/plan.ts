@@ -37,6 +37,22 @@ export interface SnapshotNode {
   readonly handler_types: readonly number[] | null;
 }
 
+/** Measured by a running link in passing, or by a probe where none runs. */
+export type MeasuredBy = 'link' | 'probe';
+
+/** Where a figure of the network between two nodes comes from; unmeasured: round trips of heartbeats, node files. */
+export const FigureSourceSchema = Type.Enum(['link', 'probe', 'heartbeat', 'file']);
+export type FigureSource = Static<typeof FigureSourceSchema>;
+
+export const LinkFigureSchema = Type.Object({
+  value: Type.Number({ description: 'Round trip in ms, or rate in Mbit/s' }),
+  from: FigureSourceSchema,
+  age_s: Type.Union([Type.Number(), Type.Null()], {
+    description: 'Since the newest measurement, s; null: not measured',
+  }),
+});
+export type LinkFigure = Static<typeof LinkFigureSchema>;
+
 /** Network between two nodes; pairs that are not listed have no path. Same node: not listed, costs nothing. */
 export interface SnapshotLink {
   readonly source_node: number;
@@ -45,6 +61,9 @@ export interface SnapshotLink {
   readonly latency_ms: number;
   /** Not yet promised, Mbit/s. */
   readonly mbit_per_s_free: number;
+  /** Where the two come from; absent where nobody needs to know. */
+  readonly latency_from?: FigureSource;
+  readonly mbit_from?: FigureSource;
 }
 
 /** Measured need of a handler type with given parameters on a node: takes the place of the declared cost there. */
@@ -133,6 +152,8 @@ export const PlannedLinkSchema = Type.Object({
   mbit_per_s: Type.Number(),
   latency_ms: Type.Number({ description: 'Predicted, transfer time included' }),
   delivery: Type.Optional(Type.Enum(['latest', 'all'], { description: "Of this link; the session's when absent" })),
+  latency_from: Type.Optional(FigureSourceSchema),
+  mbit_from: Type.Optional(FigureSourceSchema),
 });
 export type PlannedLink = Static<typeof PlannedLinkSchema>;
 

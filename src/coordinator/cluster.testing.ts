@@ -119,6 +119,7 @@ export async function startTestCluster(given: TestClusterOptions = {}): Promise<
           hungTimeoutMs: 0,
           heartbeatTimeoutMs: 5_000,
           unknownGraceMs: 50,
+          linkProbePeriodMs: 0,
         },
         ...{ suspendedRetryMs: 100, stopTimeoutMs: 300 },
         ...given.coordinator?.bounds,

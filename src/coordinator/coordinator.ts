@@ -9,6 +9,8 @@ import { type ListenAddress, listen } from '../http-server/http-server.js';
 import { EventLog } from './event-log.js';
 import { Failover } from './failover.js';
 import { createHttpApi } from './http-api.js';
+import { LinkProbes, probeFreshS } from './link-probes.js';
+import { LinkTable } from './link-table.js';
 import { NodeRegistry } from './node-registry.js';
 import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { ProfileCache } from './profiles.js';
@@ -35,12 +37,16 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const { nodes, tlsCa } = options;
   const registry = new NodeRegistry({ nodes, token, tlsCa, state, events, bounds, clock, logger });
   const profiles = new ProfileCache({ telemetry, bounds, clock, logger });
-  const table = new SessionTable({ state, registry, profiles, services, types, logger });
+  const { linkProbePeriodMs: periodMs } = bounds;
+  const links = new LinkTable({ clock, probeFreshS: () => probeFreshS(options.nodes.length, periodMs) });
+  const table = new SessionTable({ state, registry, profiles, links, services, types, logger });
+  const probes = new LinkProbes({ registry, links, periodMs, active: () => table.active(), logger });
   const failover = new Failover({ table, registry, events, bounds, clock });
   const closers: (() => Promise<void> | void)[] = [
     () => events.flush(),
     () => registry.close(),
     () => profiles.close(),
+    () => probes.close(),
   ];
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one();
@@ -56,14 +62,19 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     const sessions = new SessionService({ table, registry, reconciler, events, state, services, types, clock });
     const app = await createHttpApi({
-      ...{ token, epoch, sessions, table, registry, failover, events, telemetry, services, types, clock, logger },
+      ...{ token, epoch, sessions, table, registry, links, probes, failover, events, telemetry, services, types },
+      ...{ clock, logger },
       tls: options.tls ?? null,
     });
     closers.push(() => app.close());
     const address = await listen(app, options);
-    registry.onChange((nodeId, change) => reconciler.nodeChanged(nodeId, change));
+    registry.onChange((nodeId, change) => {
+      if (change === 'heartbeat') links.observe(nodeId, registry.get(nodeId)!.status.sessions.values());
+      reconciler.nodeChanged(nodeId, change);
+    });
     for (const { file } of registry.all()) reconciler.nodeChanged(file.node_id, 'up');
     reconciler.kickAll();
+    probes.start();
     closers.push(pruning(options, bounds));
     logger.info({ epoch, url: address.url, nodes: options.nodes.length }, `coordinator listens at ${address.url}`);
     return { address, epoch, close };

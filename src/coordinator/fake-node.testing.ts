@@ -11,10 +11,12 @@ import {
   type HandlerStats,
   type HeartbeatQuery,
   HeartbeatQuerySchema,
+  type LinkStats,
   type NodeFacts,
   type NodeFile,
   type ObservedSession,
 } from '../contracts/node.js';
+import { type ProbeRequest, ProbeRequestSchema, type ProbeResult } from '../contracts/probe.js';
 import { parseWith } from '../contracts/schema.js';
 
 export interface FakeNodeOptions {
@@ -42,6 +44,11 @@ export class FakeNode {
   heartbeats = 0;
   /** What coordinators said of its clock, newest last. */
   readonly told: HeartbeatQuery[] = [];
+  /** What its probes find, by node_id of the other end; others are refused. */
+  readonly paths = new Map<number, { rtt_ms: number; mbit_per_s: number | null }>();
+  readonly probes: ProbeRequest[] = [];
+  /** Input links that its sessions tell of, by handler_id. */
+  readonly links = new Map<number, LinkStats[]>();
   epoch = 0;
   /** True: handlers stay `preparing`. */
   holds = false;
@@ -107,7 +114,8 @@ export class FakeNode {
       handler_name: handler.handler_name,
       handler_type: Number(handler.handler_type),
       state: this.#stateOf(session, handler.handler_id),
-      ...{ pid: 1, restarts: this.restarts, links: [] },
+      ...{ pid: 1, restarts: this.restarts },
+      links: this.links.get(handler.handler_id) ?? [],
       ...(this.failed.has(handler.handler_id) ? { error: this.failed.get(handler.handler_id)! } : {}),
       stats: { ...NO_STATS, ...this.#stats.get(`${session_id}/${handler.handler_id}`) },
     }));
@@ -139,6 +147,7 @@ export class FakeNode {
   #route(request: IncomingMessage, body: string): unknown {
     const url = new URL(request.url ?? '/', 'http://node');
     if (url.pathname === '/v1/node') return this.#heartbeat(url.searchParams);
+    if (url.pathname === '/v1/probes') return this.#probe(JSON.parse(body));
     const sessionId = Number(/^\/v1\/sessions\/(\d+)$/.exec(url.pathname)?.[1]);
     if (request.method === 'PUT') return this.#put(JSON.parse(body));
     if (request.method === 'DELETE') return this.#delete(sessionId, Number(url.searchParams.get('epoch')));
@@ -162,6 +171,14 @@ export class FakeNode {
       epoch: this.epoch,
       sessions: [...this.sessions.values()].map((session) => this.observe(session)),
     };
+  }
+
+  #probe(body: unknown): ProbeResult {
+    const request = parseWith(ProbeRequestSchema, body, 'REQUEST_INVALID', 'body');
+    this.probes.push(request);
+    const path = this.paths.get(request.target_node);
+    if (path === undefined) throw new OrchestratorError('NODE_UNREACHABLE', `${request.url} does not answer`);
+    return { ...path, bytes: 0 };
   }
 
   #put(body: unknown): ObservedSession {

@@ -22,6 +22,9 @@ import type { EventLog } from './event-log.js';
 import { EventStreams } from './event-stream.js';
 import { explainSession } from './explain.js';
 import type { Failover } from './failover.js';
+import type { LinkProbes } from './link-probes.js';
+import { linkRoutes } from './link-routes.js';
+import type { LinkTable } from './link-table.js';
 import { coordinatorMetrics, nodesByState, sessionsByState } from './metrics.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { CoordinatorOptions } from './options.js';
@@ -36,6 +39,8 @@ export interface HttpApiOptions {
   readonly sessions: SessionService;
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
+  readonly links: LinkTable;
+  readonly probes: LinkProbes;
   readonly failover: Failover;
   readonly events: EventLog;
   readonly telemetry: CoordinatorOptions['telemetry'];
@@ -71,6 +76,7 @@ export async function createHttpApi(options: HttpApiOptions): Promise<HttpServer
   sessionRoutes(app, options);
   accountRoutes(app, options);
   clusterRoutes(app, options);
+  linkRoutes(app, options);
   eventRoutes(app, options, streams);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;

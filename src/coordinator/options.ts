@@ -51,6 +51,11 @@ export interface CoordinatorBounds {
   readonly greetingMs: number;
   /** A node that never answered counts as missing after this, ms: after a power cut nodes and coordinator start together. */
   readonly unknownGraceMs: number;
+  /**
+   * In it every node measures its path to one other, ms; 0 = to none. A probe sends at most 5.25 MiB, and only where the
+   * path takes that in half a second: about 1 % of its time.
+   */
+  readonly linkProbePeriodMs: number;
   /** Between two looks at the profiles in the database, ms. */
   readonly profilePeriodMs: number;
   /** Profiles older than this do not count, s. */
@@ -75,6 +80,7 @@ export const DEFAULT_COORDINATOR_BOUNDS: CoordinatorBounds = {
   hurryPeriodMs: 100,
   greetingMs: 1_500,
   unknownGraceMs: 3_000,
+  linkProbePeriodMs: 30_000,
   profilePeriodMs: 5_000,
   profileWindowS: 600,
   suspendedRetryMs: 5_000,

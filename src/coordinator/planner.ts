@@ -8,12 +8,14 @@ import { verifyPlan } from '../allocation/verify.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { PlanRequest, PlanResult, SessionPlan, Snapshot } from '../contracts/plan.js';
 import type { Service, Variant } from '../contracts/service.js';
+import { withNamedLinks } from './named-links.js';
 
 /** Throws VARIANT_NOT_FOUND. */
 export function planSession(request: PlanRequest, snapshot: Snapshot): PlanResult {
   const result = allocate(request, snapshot);
-  if (result.admitted) certify(result.plan, request, snapshot);
-  return result;
+  if (!result.admitted) return result;
+  certify(result.plan, request, snapshot);
+  return { admitted: true, plan: withNamedLinks(result.plan, snapshot) };
 }
 
 function certify(plan: SessionPlan, request: PlanRequest, snapshot: Snapshot): void {

@@ -10,6 +10,7 @@ import type { Service } from '../contracts/service.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
+import type { LinkTable } from './link-table.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
 import { planNodes, recordOf, type SessionRecord } from './session-record.js';
@@ -23,6 +24,7 @@ export interface SessionTableOptions {
   readonly state: StateStore;
   readonly registry: NodeRegistry;
   readonly profiles: Pick<ProfileCache, 'current'>;
+  readonly links: LinkTable;
   readonly services: readonly Service[];
   readonly types: HandlerTypeRegistry;
   readonly logger: Logger;
@@ -82,8 +84,8 @@ export class SessionTable {
     const holding = this.active()
       .filter((record) => record.suspension?.kind !== 'placement')
       .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
-    const { registry, profiles } = this.#options;
-    return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current });
+    const { registry, profiles, links } = this.#options;
+    return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current, links });
   }
 
   /** Runs `work` when no other plan is being made. */

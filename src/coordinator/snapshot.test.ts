@@ -5,6 +5,7 @@ import { silentLogger } from '../std/logger.js';
 import { ClockEstimate } from './clock-estimate.js';
 import { FACES, LOCAL } from './cluster.testing.js';
 import { FakeNode } from './fake-node.testing.js';
+import { LinkTable } from './link-table.js';
 import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 import { DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { ProfileCache } from './profiles.js';
@@ -50,11 +51,13 @@ const plan = (node_id: number, mem_mb: number): SessionPlan =>
   }) as unknown as SessionPlan;
 
 describe('allocatorSnapshot', () => {
+  const measured = new LinkTable({ clock: { now: () => 0, monotonicMs: () => 0 }, probeFreshS: () => 600 });
   const holding = [{ session_id: 5, plan: plan(1, 300) }];
 
   it('does not count the memory of a loaded handler twice, and counts that of one still loading', () => {
     const free = (loaded: number[], except?: number) =>
-      allocatorSnapshot({ nodes: [registered(1, 500, loaded)], holding, except, profiles: [] }).nodes[0]!;
+      allocatorSnapshot({ nodes: [registered(1, 500, loaded)], holding, except, profiles: [], links: measured })
+        .nodes[0]!;
     expect(free([1]).mem_mb_free).toBe(500);
     expect(free([]).mem_mb_free).toBe(200);
     expect(free([1], 5).mem_mb_free).toBe(800);
@@ -67,6 +70,7 @@ describe('allocatorSnapshot', () => {
       nodes: [registered(1, 1), registered(3, 1)],
       holding: [],
       profiles: [],
+      links: measured,
     });
     expect(links.map(({ source_node, target_node, latency_ms }) => [source_node, target_node, latency_ms])).toEqual([
       [1, 3, 2],

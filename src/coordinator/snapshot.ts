@@ -6,6 +6,8 @@
  */
 import { residualSnapshot } from '../allocation/residual.js';
 import type { Profile, SessionPlan, Snapshot, SnapshotLink, SnapshotNode } from '../contracts/plan.js';
+import { isDialable, linkFigures } from './link-figures.js';
+import type { LinkTable } from './link-table.js';
 import type { RegisteredNode } from './node-registry.js';
 
 /** Of a node that has never told its facts: only static templates and pins can mean it, and it is not up. */
@@ -18,12 +20,13 @@ export interface SnapshotInput {
   /** The session that is being placed: what it holds is free for it. */
   readonly except?: number;
   readonly profiles: readonly Profile[];
+  readonly links: LinkTable;
 }
 
-export function allocatorSnapshot({ nodes, holding, except, profiles }: SnapshotInput): Snapshot {
+export function allocatorSnapshot({ nodes, holding, except, profiles, links }: SnapshotInput): Snapshot {
   const base: Snapshot = {
     nodes: nodes.map((node) => snapshotNode(node, holding)),
-    links: linksOf(nodes),
+    links: linksOf(nodes, links),
     profiles,
   };
   const others = holding.filter(({ session_id }) => session_id !== except).map(({ plan }) => plan);
@@ -58,17 +61,20 @@ function snapshotNode({ file, status }: RegisteredNode, holding: SnapshotInput['
   };
 }
 
-/** Two nodes that both cannot be dialled have no link. Each node hangs on its own access link: one way between two is half of both round trips, at the slower one's rate. */
-function linksOf(nodes: readonly RegisteredNode[]): SnapshotLink[] {
-  const rttMs = ({ file, status }: RegisteredNode) => status.clock.rttMs ?? file.rtt_ms;
+/** One way is half of a round trip. Two nodes that both cannot be dialled have no link. */
+function linksOf(nodes: readonly RegisteredNode[], measured: LinkTable): SnapshotLink[] {
   return nodes.flatMap((source) =>
     nodes
-      .filter((target) => target !== source && !(source.file.dialable === false && target.file.dialable === false))
-      .map((target) => ({
-        source_node: source.file.node_id,
-        target_node: target.file.node_id,
-        latency_ms: (rttMs(source) + rttMs(target)) / 2,
-        mbit_per_s_free: Math.min(source.file.bandwidth_mbit, target.file.bandwidth_mbit),
-      })),
+      .filter((target) => target !== source && (isDialable(source) || isDialable(target)))
+      .map((target) => {
+        const { rtt, mbit } = linkFigures(source, target, measured);
+        return {
+          source_node: source.file.node_id,
+          target_node: target.file.node_id,
+          latency_ms: rtt.value / 2,
+          mbit_per_s_free: mbit.value,
+          ...{ latency_from: rtt.from, mbit_from: mbit.from },
+        };
+      }),
   );
 }

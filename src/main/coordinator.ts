@@ -23,6 +23,7 @@ export async function runCoordinator(file: string, options: DaemonOptions): Prom
         tls: config.tls.identity,
         tlsCa: config.tls.ca,
         insecure: options.insecure,
+        bounds: { linkProbePeriodMs: config.linkProbePeriodS * 1000 },
         state,
         telemetry,
         clock: systemClock(),

@@ -1,14 +1,20 @@
-/** `node list` and `service list`. */
+/** `node list`, `node links`, `node probe` and `service list`. */
 import type { Command } from 'commander';
-import type { ServiceView } from '../../client/index.js';
+import type { NodeLink, ServiceView } from '../../client/index.js';
 import type { NodeView } from '../../contracts/node.js';
-import { left, ms, right, table } from '../../main/text/table.js';
+import type { LinkFigure } from '../../contracts/plan.js';
+import { left, ms, right, seconds, table } from '../../main/text/table.js';
+import { idOrName } from '../arguments.js';
 import { withCoordinator } from '../connection.js';
 import { globalOptions, print } from '../output.js';
 import { addNodeDaemon } from './daemons.js';
 
 export function addNodeCommands(program: Command): void {
-  const node = program.command('node').description('run a node agent (node CONF), or list the nodes (node list)');
+  const node = program
+    .command('node')
+    .description(
+      'run a node agent (node CONF), or see the nodes (node list) and the network between them (node links)',
+    );
   addNodeDaemon(node);
   node
     .command('list')
@@ -17,13 +23,52 @@ export function addNodeCommands(program: Command): void {
       const nodes = await withCoordinator(command, (client) => client.nodes());
       print(globalOptions(command), nodes, () => nodeTable(nodes));
     });
+  addNodeLinks(node);
+}
+
+function addNodeLinks(node: Command): void {
+  node
+    .command('links')
+    .description('the network between the nodes: round trip and rate, measured by what and how long ago')
+    .argument('[node]', 'only links from and to this node (id or name)')
+    .action(async (name: string | undefined, _flags: unknown, command: Command) => {
+      const links = await withCoordinator(command, (client) => client.links(name));
+      print(globalOptions(command), links, () => nodeLinkTable(links));
+    });
+  node
+    .command('probe')
+    .description('measure the path from one node to another now')
+    .argument('<source>', 'node that sends (id or name)')
+    .argument('<target>', 'node that takes (id or name)')
+    .action(async (source: string, target: string, _flags: unknown, command: Command) => {
+      const link = await withCoordinator(command, (client) => client.probeLink(idOrName(source), idOrName(target)));
+      print(globalOptions(command), link, () => nodeLinkTable([link]));
+    });
+}
+
+export function nodeLinkTable(links: readonly NodeLink[]): string {
+  const source = ({ from, age_s }: LinkFigure) => (age_s === null ? from : `${from} ${seconds(age_s * 1000)} ago`);
+  return table({
+    columns: [left('from'), left('to'), right('rtt ms'), left('known by'), right('Mbit/s'), left('known by')],
+    rows: links.map(({ source_name, target_name, rtt, mbit }) => [
+      ...[source_name, target_name, ms(rtt.value), source(rtt), mbit.value.toFixed(0), source(mbit)],
+    ]),
+  });
 }
 
 export function nodeTable(nodes: readonly NodeView[]): string {
   return table({
     columns: [
       ...[right('id'), left('name'), left('type'), left('state'), left('address')],
-      ...[right('cores'), right('speed'), right('free MiB'), left('gpus'), right('rtt ms'), right('sessions')],
+      ...[
+        right('cores'),
+        right('speed'),
+        right('free MiB'),
+        left('gpus'),
+        right('rtt ms'),
+        left('clock ms'),
+        right('sessions'),
+      ],
       left('problem'),
     ],
     rows: nodes.map((node) => [
@@ -32,9 +77,14 @@ export function nodeTable(nodes: readonly NodeView[]): string {
       node.facts?.speed.toFixed(2) ?? '-',
       String(node.facts === null ? '-' : Math.round(node.facts.mem_free_mb)),
       node.facts?.gpus.map((gpu) => gpu.name).join(', ') || '-',
-      ...[ms(node.rtt_measured_ms), String(node.sessions.length), node.problem ?? ''],
+      ...[ms(node.rtt_measured_ms), clockText(node), String(node.sessions.length), node.problem ?? ''],
     ]),
   });
+}
+
+/** `180000 ± 2.4`: how far the machine's clock is ahead of the coordinator's, and how wrong that may be. */
+function clockText({ clock_offset_ms, clock_error_ms }: NodeView): string {
+  return clock_offset_ms === null ? '-' : `${ms(clock_offset_ms)} ± ${ms(clock_error_ms)}`;
 }
 
 export function addServiceCommands(program: Command): void {

@@ -63,13 +63,14 @@ export function linkTable(plan: SessionPlan, indent = 2): string {
   if (between.length === 0) return `${' '.repeat(indent)}no link between nodes`;
   return table({
     indent,
-    columns: [left('link'), left('nodes'), right('packet'), right('Mbit/s'), right('ms')],
+    columns: [left('link'), left('nodes'), right('packet'), right('Mbit/s'), right('ms'), left('known by')],
     rows: between.map((link) => [
       `${handlerNames.get(link.source_handler)} -> ${handlerNames.get(link.target_handler)}`,
       `${nodeNames.get(link.source_node)} -> ${nodeNames.get(link.target_node)}`,
       bytes(link.bytes),
       link.mbit_per_s.toFixed(1),
       ms(link.latency_ms),
+      link.latency_from ?? '-',
     ]),
   });
 }

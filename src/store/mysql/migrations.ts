@@ -147,8 +147,14 @@ async function stateStep(connection: Connection, flavour: Flavour): Promise<void
   for (const sql of stateStatements(flavour)) await connection.query(`${sql} ENGINE = InnoDB CHARACTER SET utf8mb4`);
 }
 
+/** A probe between nodes has no session and no handlers. */
+async function probesStep(connection: Connection): Promise<void> {
+  const ends = ['session_id', 'source_handler', 'target_handler'];
+  await connection.query(`ALTER TABLE link_info ${ends.map((column) => `MODIFY COLUMN ${column} INT`).join(', ')}`);
+}
+
 /** Version n of the schema is the first n steps. */
-export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep];
+export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep, probesStep];
 
 /** How long a start waits for another process that migrates, s: changing the reference's tables copies their rows. */
 const LOCK_TIMEOUT_S = 600;
