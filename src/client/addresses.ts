@@ -21,3 +21,8 @@ export function inputUrl(url: string, sessionId: number, handlerId: number, inpu
 export function pageUrl(url: string, sessionId: number, handlerId: number, page: string): string {
   return `${url}/v1/sessions/${sessionId}/handlers/${handlerId}/pages/${page}`;
 }
+
+/** Where programs join an external handler; `url` is its node's. */
+export function workerUrl(url: string, sessionId: number, handlerId: number): string {
+  return `${url}/v1/sessions/${sessionId}/handlers/${handlerId}/worker`;
+}

@@ -64,6 +64,8 @@ export interface NodeConfig {
   readonly threads: number;
   readonly dataDir: string;
   readonly allow: readonly string[];
+  /** Command lines that external handlers may start. */
+  readonly commands: readonly string[];
   readonly cacheDir: string;
   /** Null when [reporter] enabled is false. */
   readonly reporter: {
@@ -106,7 +108,7 @@ export function loadCollectorConfig(file: string): CollectorConfig {
 }
 
 export function loadNodeConfig(file: string): NodeConfig {
-  const { listener, reporter, node, sources, models, security } = valid(NodeConfFileSchema, file, nodeRules);
+  const { listener, reporter, node, sources, external, models, security } = valid(NodeConfFileSchema, file, nodeRules);
   return deepFreeze({
     file,
     listen: { host: listener.listener_addr, port: listener.listener_port },
@@ -120,6 +122,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     threads: node.threads ?? 1,
     dataDir: path(node.data_path),
     allow: sources.allow.map(path),
+    commands: external.commands,
     cacheDir: path(models.cache_path),
     reporter: reporter.enabled
       ? {

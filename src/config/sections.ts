@@ -142,6 +142,12 @@ export const NodeConfFileSchema = Type.Object({
       'Directories in which sessions may name pictures, models and galleries (ours), separated by commas.',
     ),
   }),
+  external: Type.Object({
+    commands: list(
+      [],
+      'Command lines that external handlers may start on this node, each word for word, without a shell (ours), separated by commas. Default: none.',
+    ),
+  }),
   models: Type.Object({
     cache_path: text(
       '~/.cache/vision-orchestrator/models',

@@ -88,11 +88,19 @@ export const ERROR_CATALOGUE = {
     status: 403,
     help: 'A file source, model or output path lies outside the directories that the operator of the node allowed.',
   },
+  COMMAND_FORBIDDEN: {
+    status: 403,
+    help: 'A handler names a command that the operator of the node did not allow ([external] commands), word for word.',
+  },
   SOURCE_NOT_FOUND: { status: 404, help: 'A source names no readable picture.' },
   // links
   LINK_PROTOCOL: { status: 400, help: 'A peer sent bytes that are not the link protocol, or broke one of its bounds.' },
   PROBE_BUSY: { status: 503, help: 'The node measures another path now, or is measured; ask again later.' },
   LINK_BUSY: { status: 503, help: 'The input cannot take a posted packet now; try again after Retry-After seconds.' },
+  PROGRAMS_FULL: {
+    status: 409,
+    help: 'As many programs have joined an external handler as it takes; end one of them first.',
+  },
   PAYLOAD_TYPE_UNSUPPORTED: {
     status: 415,
     help: 'The content-type of a posted packet is not one that the input accepts.',

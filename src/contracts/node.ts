@@ -124,6 +124,7 @@ export const ObservedHandlerSchema = Type.Object({
   pid: Nullable(Type.Integer()),
   restarts: Type.Integer(),
   error: Type.Optional(Type.String()),
+  note: Type.Optional(Type.String({ description: 'What the handler says of itself, for example what it waits for' })),
   stats: Type.Optional(HandlerStatsSchema),
   links: Type.Array(LinkStatsSchema),
 });

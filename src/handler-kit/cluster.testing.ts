@@ -31,6 +31,8 @@ export interface ClusterOptions extends Topology {
   readonly packets: number;
   readonly random: () => number;
   readonly latencyMsMax?: number | null;
+  /** Packets that each worker has at work at a time; their order of completion is random. */
+  readonly concurrency?: number;
   /** Window of each output link of handler n. */
   readonly windows?: readonly LinkWindow[];
   /** Handlers whose process() throws on these sequences. */
@@ -244,9 +246,10 @@ export class TestCluster {
   }
 
   #worker(handler: number): ProcessingHandler {
-    const { failing, silent } = this.#options;
+    const { failing, silent, concurrency = 1 } = this.#options;
     return {
       kind: 'processing',
+      concurrency,
       process: async (packets) => {
         await this.#pause();
         const { sequence } = packets[0]!;

@@ -5,7 +5,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Static, TObject } from 'typebox';
 import type { HandlerType } from '../contracts/handler-type.js';
-import type { DataPacket, Delivery, DropPacket, PacketMetadata, Payload } from '../contracts/packet.js';
+import type {
+  DataPacket,
+  Delivery,
+  DropPacket,
+  DropReason,
+  EndPacket,
+  PacketMetadata,
+  Payload,
+} from '../contracts/packet.js';
+import type { WorkerUpgrade } from '../links/worker-link.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 
@@ -27,8 +36,30 @@ export interface HandlerContext<P> {
   readonly outputDir: string;
   /** The absolute form of a path that a parameter named; throws SOURCE_FORBIDDEN outside what the operator allowed. */
   allowedPath(path: string): string;
+  /** Where this handler is served at its node: `http://host:port/v1/sessions/ID/handlers/HANDLER`. */
+  readonly url: string;
+  /** How to start a command line that a parameter gave; throws COMMAND_FORBIDDEN when the operator did not allow it. */
+  allowedCommand(command: string): CommandStart;
   /** Says what slow preparation (a model conversion) is doing. */
   progress(message: string): void;
+}
+
+/** A command line that the operator allowed, without a shell. */
+export interface CommandStart {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** All that it sees: the host's own, and where to join (`ORCHESTRATOR_NODE`, `_SESSION`, `_HANDLER`). */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Thrown by process() to say with which reason its packet is dropped, where `error` is not it. */
+export class PacketDropped extends Error {
+  constructor(
+    readonly reason: DropReason,
+    detail: string,
+  ) {
+    super(detail);
+  }
 }
 
 export interface ProcessResult {
@@ -38,20 +69,26 @@ export interface ProcessResult {
   readonly metadata?: PacketMetadata;
 }
 
-/** A handler with inputs; a sink has no outputs and returns `{ outputs: [] }`. Called with one packet at a time, in order. */
+/** A handler with inputs; a sink has no outputs and returns `{ outputs: [] }`. */
 export interface ProcessingHandler {
   readonly kind: 'processing';
+  /** Calls of process() that may be open at a time, 1 when absent. They begin in order, and results leave in order. */
+  readonly concurrency?: number;
   /** `packets[i]` came in at input i; all have the same sequence. A throw drops the packet with reason `error`. */
   process(packets: readonly DataPacket[]): Promise<ProcessResult> | ProcessResult;
   /** Sinks: a sequence ended before it came here. */
   dropped?(packet: DropPacket): void;
   /** The source has ended and everything before it has been processed. */
-  ended?(): Promise<void> | void;
+  ended?(end: EndPacket): Promise<void> | void;
   /**
    * Sinks with durable output: the highest sequence already recorded by an earlier run of this handler, -1 when none.
    * Under `all` packets up to it are settled without being processed, so that nothing is recorded twice.
    */
   readonly committed?: number;
+  /** What users should know of it now, for example that it waits for a program; undefined when there is nothing to say. */
+  note?(): string | undefined;
+  /** A program asks to join, at `context.url` + `/worker`: takes its connection, or refuses it. */
+  join?(upgrade: WorkerUpgrade): void;
   /** Pages at the node under /v1/sessions/:id/handlers/:handler/pages/NAME. */
   page?(name: string, request: IncomingMessage, response: ServerResponse): void;
   close(): Promise<void> | void;

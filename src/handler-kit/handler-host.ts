@@ -14,6 +14,7 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { HandlerState } from '../contracts/node.js';
 import type { PayloadType } from '../contracts/packet.js';
 import type { LedgerRow, ProfileSample } from '../contracts/report.js';
+import type { LinkHeaders } from '../links/handshake.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
@@ -22,6 +23,7 @@ import { createHandler, type HostedHandler } from './host-handler.js';
 import { createHostServer, pathOf } from './host-http.js';
 import { HostLinks } from './host-links.js';
 import { type FromHost, type HostConfig, REPORT_FLUSH_MS, type ToHost } from './host-protocol.js';
+import { acceptUpgrade } from './host-upgrades.js';
 import { PostedInput } from './posted-input.js';
 import { HandlerRunner } from './runner.js';
 import { SourceRunner } from './source-runner.js';
@@ -80,7 +82,7 @@ export class HandlerHost {
         break;
       case 'link':
         if (socket !== undefined) {
-          this.#links.accept(pathOf(message.url), message.headers, socket, Buffer.from(message.head, 'base64'));
+          this.#acceptUpgrade(pathOf(message.url), message.headers, socket, Buffer.from(message.head, 'base64'));
         }
         break;
     }
@@ -163,7 +165,7 @@ export class HandlerHost {
       sessionId: config.session_id,
       handler: (id) => this.#handlers.get(id)?.handler,
       postedInput: (id, input) => this.#postedInput(id, input),
-      link: (path, headers, socket, head) => this.#links.accept(path, headers, socket, head),
+      link: (path, headers, socket, head) => this.#acceptUpgrade(path, headers, socket, head),
     });
     this.#server = server;
     await unlink(config.socketPath).catch(() => {});
@@ -196,6 +198,12 @@ export class HandlerHost {
       });
     this.#posted.set(key, posted);
     return { posted, accepts: port.accepts };
+  }
+
+  #acceptUpgrade(path: string, headers: LinkHeaders, socket: Socket, head: Buffer): void {
+    const served = { socket, headers, head, clock: this.#options.clock };
+    const sessionId = this.#config?.session_id;
+    acceptUpgrade({ path, served, sessionId, handlers: this.#handlers, links: this.#links });
   }
 
   #run(): void {

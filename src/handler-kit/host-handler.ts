@@ -12,9 +12,16 @@ import type { LinkReceiver } from '../links/link-receiver.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
+import { allowedCommand } from './allowed-command.js';
 import { allowedPath } from './allowed-path.js';
 import type { Handler, HandlerContext, HandlerManifest } from './define.js';
-import type { HostConfig, HostHandler, HostHandlerStatus, HostLink } from './host-protocol.js';
+import {
+  type HostConfig,
+  type HostHandler,
+  type HostHandlerStatus,
+  type HostLink,
+  handlerPath,
+} from './host-protocol.js';
 import { HandlerRunner } from './runner.js';
 import { SourceRunner } from './source-runner.js';
 import type { Telemetry } from './telemetry.js';
@@ -85,6 +92,7 @@ export class HostedHandler {
       links: [...this.inputs.values()].map(linkStats),
       settled: this.runner.settled,
       busy_ms: this.runner.meter.busyMs,
+      note: this.handler.kind === 'processing' ? this.handler.note?.() : undefined,
     };
   }
 
@@ -186,6 +194,8 @@ function contextOf(options: CreateOptions, params: Record<string, unknown>): Han
     cacheDir: config.cacheDir,
     outputDir: config.outputDir,
     allowedPath: (path) => allowedPath(path, config.allow),
+    url: config.nodeUrl + handlerPath(config.session_id, spec.handler_id),
+    allowedCommand: (command) => allowedCommand(command, config, spec.handler_id),
     progress: options.onProgress,
   };
 }

@@ -56,6 +56,11 @@ export interface HostConfig {
   readonly token: string | null;
   /** PEM certificates that other nodes' must be signed by; the system's when absent. */
   readonly tlsCa?: string | undefined;
+  /** `http://host:port` of the node agent, for people and programs. */
+  readonly nodeUrl: string;
+  /** Command lines that handlers may start, and what those see of the environment. */
+  readonly commands: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 export type ToHost =
@@ -69,7 +74,7 @@ export type ToHost =
   | { readonly type: 'ping'; readonly id: number }
   /** First of all, and when it changes: what this process subtracts from the machine's clock. */
   | { readonly type: 'clock'; readonly correction: ClockCorrection }
-  /** Comes with a socket: an accepted `GET` with `Upgrade: orchestrator-link/1` for an output of a handler here. */
+  /** Comes with a socket: an accepted `GET` with `Upgrade: orchestrator-link/1` for an output or a worker of a handler here. */
   | { readonly type: 'link'; readonly url: string; readonly headers: Record<string, string>; readonly head: string };
 
 export interface HostHandlerStatus {
@@ -79,6 +84,8 @@ export interface HostHandlerStatus {
   readonly links: readonly LinkStats[];
   /** Sources: highest sequence settled everywhere. The agent keeps it for `resume_after`. */
   readonly settled: number;
+  /** What the handler says of itself. */
+  readonly note?: string | undefined;
   /** Milliseconds spent in process() since start: shares a host's CPU out to its handlers. */
   readonly busy_ms: number;
 }
@@ -110,5 +117,34 @@ export const HOST_REPORT_ROWS_MAX = 20_000;
 
 /** Path of the upgrade request for a link: the same on the agent's port and on a host's Unix socket. */
 export function linkPath(session_id: number, link: BlueprintLink): string {
-  return `/v1/sessions/${session_id}/handlers/${link.source_handler}/outputs/${link.source_output}/links/${link.target_handler}.${link.target_input}`;
+  return `${handlerPath(session_id, link.source_handler)}/outputs/${link.source_output}/links/${link.target_handler}.${link.target_input}`;
+}
+
+/** Path under which a handler is served: pages, inputs, outputs and, for programs that work for it, `/worker`. */
+export function handlerPath(session_id: number, handler_id: number): string {
+  return `/v1/sessions/${session_id}/handlers/${handler_id}`;
+}
+
+/** What an upgrade request asks of a handler. */
+export interface UpgradeTarget {
+  readonly session_id: number;
+  readonly handler_id: number;
+  /** `worker`: a program joins; `tap`: reads `output`; `link`: the path is a linkPath. */
+  readonly kind: 'worker' | 'tap' | 'link';
+  readonly output: number;
+  /** The other end of a link; `handler_id` itself where there is none. */
+  readonly target_handler: number;
+}
+
+const UPGRADE_PATH =
+  /^\/v1\/sessions\/(\d{1,15})\/handlers\/(\d{1,15})\/(?:(worker)|outputs\/(\d{1,3})\/(?:(tap)|links\/(\d{1,15})\.\d{1,3}))$/;
+
+/** Null when `path` (without query) is none that takes upgrades. */
+export function upgradeTargetOf(path: string): UpgradeTarget | null {
+  const match = UPGRADE_PATH.exec(path);
+  if (match === null) return null;
+  const [, session, handler, worker, output = '0', tap, target = handler] = match;
+  const kind = worker !== undefined ? 'worker' : tap !== undefined ? 'tap' : 'link';
+  const [session_id, handler_id, target_handler] = [Number(session), Number(handler), Number(target)];
+  return { session_id, handler_id, kind, output: Number(output), target_handler };
 }

@@ -123,6 +123,7 @@ function chainConfigs(options: ChainOptions = {}): { configs: HostConfig[]; jour
     allow: [root],
     socketPath: socketOf(group[0]!),
     token: null,
+    ...{ nodeUrl: 'http://127.0.0.1:1', commands: [], environment: {} },
   }));
   const path = join(root, 'out', 'journal.txt');
   return { configs, journal: () => (existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : []) };

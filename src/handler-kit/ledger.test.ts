@@ -51,15 +51,20 @@ async function play(options: ClusterOptions, faults: Faults): Promise<TestCluste
   return cluster;
 }
 
+const anySeed = fc.integer();
+const anyGap = fc.integer({ min: 3, max: 60 });
+const anyConcurrency = fc.integer({ min: 1, max: 4 });
+
 const upTo = (count: number) => Array.from({ length: count }, (_, sequence) => sequence);
 
 test.each(['none', 'workers', 'all'] as const)(
   'all: every sequence once, in order, whole (kills: %s)',
   async (kills) => {
     await fc.assert(
-      fc.asyncProperty(anyTopology, fc.integer(), fc.integer({ min: 3, max: 60 }), async (topology, seed, gap) => {
+      fc.asyncProperty(anyTopology, anySeed, anyGap, anyConcurrency, async (topology, seed, gap, concurrency) => {
         const random = seededRandom(seed);
-        const cluster = await play({ ...topology, delivery: 'all', packets: PACKETS, random }, { gap, kills });
+        const options = { ...topology, delivery: 'all', packets: PACKETS, random, concurrency } as const;
+        const cluster = await play(options, { gap, kills });
         expect(cluster.records).toEqual(upTo(PACKETS).map((sequence) => ({ sequence, what: String(sequence) })));
       }),
       { numRuns: 15 },
@@ -69,9 +74,10 @@ test.each(['none', 'workers', 'all'] as const)(
 
 test.each(['none', 'workers', 'all'] as const)('latest: delivered + dropped = emitted (kills: %s)', async (kills) => {
   await fc.assert(
-    fc.asyncProperty(anyTopology, fc.integer(), fc.integer({ min: 3, max: 60 }), async (topology, seed, gap) => {
+    fc.asyncProperty(anyTopology, anySeed, anyGap, anyConcurrency, async (topology, seed, gap, concurrency) => {
       const random = seededRandom(seed);
-      const cluster = await play({ ...topology, delivery: 'latest', packets: PACKETS, random }, { gap, kills });
+      const options = { ...topology, delivery: 'latest', packets: PACKETS, random, concurrency } as const;
+      const cluster = await play(options, { gap, kills });
       const total = cluster.sink.meter.lastSequence!;
       expect(total).toBeGreaterThanOrEqual(PACKETS);
       expect(cluster.records.map(({ sequence }) => sequence)).toEqual(upTo(total));

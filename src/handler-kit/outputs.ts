@@ -4,6 +4,7 @@
  * Links that deliver `latest` take no part in that: what they drop is nobody's to keep.
  */
 import type { BlueprintLink } from '../contracts/blueprint.js';
+import { OrchestratorError } from '../contracts/errors.js';
 import type { DataPacket, Delivery, DropReason } from '../contracts/packet.js';
 import type { LinkHello, LinkPacket } from '../links/link.js';
 import { LinkSender } from '../links/link-sender.js';
@@ -28,6 +29,14 @@ export interface OutputsOptions {
   onDropped(reason: DropReason): void;
 }
 
+/** Taps of one handler: each keeps a few packets and may be slow. */
+export const TAPS_MAX = 4;
+
+interface Tap {
+  readonly output: number;
+  readonly sender: LinkSender;
+}
+
 interface OutputLink {
   readonly link: BlueprintLink;
   readonly sender: LinkSender;
@@ -41,6 +50,7 @@ export function linkKey(link: BlueprintLink): string {
 export class Outputs {
   readonly #options: OutputsOptions;
   readonly #links = new Map<string, OutputLink>();
+  readonly #taps = new Set<Tap>();
   #last: number;
   #peersReceived = -1;
 
@@ -127,8 +137,37 @@ export class Outputs {
     this.#options.onSettled();
   }
 
+  /**
+   * The sending end for one more reader of an output, from now on, that nothing waits for and nothing is sent to again.
+   * It is forgotten when its reader has gone. Throws LINK_BUSY when there are TAPS_MAX already.
+   */
+  tap(output: number): LinkSender {
+    this.#forgetTaps();
+    if (this.#taps.size >= TAPS_MAX) {
+      throw new OrchestratorError('LINK_BUSY', `the handler has ${this.#taps.size} taps already (at most ${TAPS_MAX})`);
+    }
+    const { handlerId, clock } = this.#options;
+    const sender = new LinkSender({ handlerId, delivery: 'latest', clock, settled: this.#last });
+    this.#taps.add({ output, sender });
+    return sender;
+  }
+
+  #forgetTaps(): void {
+    for (const tap of this.#taps) {
+      if (tap.sender.connected) continue;
+      tap.sender.close();
+      this.#taps.delete(tap);
+    }
+  }
+
+  #emitToTaps(packetOf: (output: number) => LinkPacket): void {
+    this.#forgetTaps();
+    for (const { output, sender } of this.#taps) sender.send(packetOf(output));
+  }
+
   /** `packetOf(output)` for each link. */
   emit(packetOf: (output: number) => LinkPacket): void {
+    if (this.#taps.size > 0) this.#emitToTaps(packetOf);
     for (const { link, sender } of this.#links.values()) {
       const packet = packetOf(link.source_output);
       this.#last = Math.max(this.#last, packet.sequence);
@@ -138,6 +177,7 @@ export class Outputs {
 
   /** The same packet (a marker, the end) on every link. */
   emitAll(packet: LinkPacket): void {
+    if (this.#taps.size > 0) this.#emitToTaps(() => packet);
     this.#last = Math.max(this.#last, packet.sequence);
     for (const { sender } of this.#links.values()) sender.send(packet);
   }
@@ -155,7 +195,8 @@ export class Outputs {
   }
 
   close(): void {
-    for (const { sender } of this.#links.values()) sender.close();
+    for (const { sender } of [...this.#links.values(), ...this.#taps]) sender.close();
     this.#links.clear();
+    this.#taps.clear();
   }
 }

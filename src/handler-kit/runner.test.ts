@@ -4,9 +4,11 @@ import type { LinkPacket } from '../links/link.js';
 import { LinkReceiver } from '../links/link-receiver.js';
 import { memoryDial } from '../links/memory-link.js';
 import { systemClock } from '../std/clock.js';
+import { deferred } from '../std/deferred.js';
 import { silentLogger } from '../std/logger.js';
 import { Account } from './account.js';
-import type { HandlerManifest, ProcessingHandler } from './define.js';
+import { type HandlerManifest, PacketDropped, type ProcessingHandler } from './define.js';
+import { TAPS_MAX } from './outputs.js';
 import { HandlerRunner } from './runner.js';
 import { Telemetry } from './telemetry.js';
 
@@ -17,14 +19,14 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
 
-interface Setup {
+interface Setup extends Pick<ProcessingHandler, 'concurrency'> {
   readonly delivery?: Delivery;
   readonly speed?: number;
   readonly process: ProcessingHandler['process'];
 }
 
 /** A handler with one output, and what comes out of it. */
-function setup({ delivery = 'all', speed = 1, process }: Setup) {
+function setup({ delivery = 'all', speed = 1, process, concurrency }: Setup) {
   const manifest: HandlerManifest = {
     handler_type_id: 1,
     handler_type_name: 'test',
@@ -37,7 +39,7 @@ function setup({ delivery = 'all', speed = 1, process }: Setup) {
     host: 'own',
     load: () => Promise.reject(new Error('not loaded here')),
   };
-  const handler: ProcessingHandler = { kind: 'processing', process, close() {} };
+  const handler: ProcessingHandler = { kind: 'processing', concurrency, process, close() {} };
   const telemetry = new Telemetry({ session_id: 1, clock });
   const account = new Account({ sessionId: 1, handlerId: 4, accounted: -1, clock, send() {} });
   const common = { handlerId: 4, manifest, handler, delivery, speed, clock, logger: silentLogger, telemetry, account };
@@ -130,6 +132,71 @@ test('an input is settled only when the output is', async () => {
   await vi.waitFor(() => expect(runner.settled).toBe(0));
   receiver.settle(1);
   await vi.waitFor(() => expect(runner.settled).toBe(1));
+});
+
+test('several packets are at work at a time, begin in order and leave in order', async () => {
+  const begun: number[] = [];
+  const work = Array.from({ length: 5 }, () => deferred<void>());
+  const process: ProcessingHandler['process'] = async ([packet]) => {
+    begun.push(packet!.sequence);
+    await work[packet!.sequence]!.promise;
+    if (packet!.sequence === 1) throw new PacketDropped('queue', 'nobody is there');
+    return { outputs: [bytes()] };
+  };
+  const { runner, out } = setup({ concurrency: 3, process });
+  for (let sequence = 0; sequence < 4; sequence++) runner.accept(0, data(sequence), null);
+  runner.accept(0, { kind: 'end', sequence: 4, timestamp: 0, deadline: 0 }, null);
+  await vi.waitFor(() => expect(begun).toEqual([0, 1, 2]));
+  work[2]!.resolve();
+  work[1]!.resolve();
+  await new Promise(setImmediate);
+  expect([out, runner.idle]).toEqual([[], false]);
+  work[0]!.resolve();
+  await vi.waitFor(() => expect(out.map(({ sequence }) => sequence)).toEqual([0, 1, 2]));
+  expect(out[1]).toMatchObject({ kind: 'drop', reason: 'queue', detail: 'nobody is there' });
+  await vi.waitFor(() => expect(begun).toEqual([0, 1, 2, 3]));
+  work[3]!.resolve();
+  await vi.waitFor(() => expect(out.map(({ kind }) => kind)).toEqual(['data', 'drop', 'data', 'data', 'end']));
+  expect(runner.stats()).toMatchObject({ processed: 3, dropped: { queue: 1 } });
+});
+
+test('a tap reads what is emitted from now on, and nobody waits for it', async () => {
+  const { runner, out, receiver } = setup({ process: () => ({ outputs: [bytes('y')] }) });
+  runner.accept(0, data(0), null);
+  await vi.waitFor(() => expect(out).toHaveLength(1));
+  const sender = runner.outputs.tap(0);
+  const tapped: LinkPacket[] = [];
+  const events = { open() {}, closed() {}, packet: (packet: LinkPacket) => tapped.push(packet) };
+  const tap = memoryDial({ find: () => sender, clock })({ after: -1, received: -1, generation: -1 }, events);
+  await vi.waitFor(() => expect(sender.connected).toBe(true));
+  const LAST = 60;
+  for (let sequence = 1; sequence <= LAST; sequence++) {
+    runner.accept(0, data(sequence), null);
+    receiver.settle(sequence - 1);
+  }
+  await vi.waitFor(() => expect(out).toHaveLength(LAST + 1));
+  expect(tapped.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 16 }, (_, index) => index + 1));
+  receiver.settle(LAST);
+  await vi.waitFor(() => expect(runner.settled).toBe(LAST));
+  tap.ack({ settled: 16, received: 16 });
+  await vi.waitFor(() => expect(tapped.at(-1)).toMatchObject({ kind: 'data', sequence: LAST }));
+  expect(tapped[16]).toMatchObject({ kind: 'drop', reason: 'queue', first: 17 });
+  tap.close('enough');
+  await vi.waitFor(() => expect(sender.connected).toBe(false));
+});
+
+test('a handler has a bounded number of taps, and forgets those whose readers have gone', () => {
+  const { runner } = setup({ process: () => ({ outputs: [bytes()] }) });
+  const open = { transport: 'tcp', writable: () => true, write: () => 1, close() {} } as const;
+  const tap = () => {
+    const sender = runner.outputs.tap(0);
+    sender.attach({ after: -1, received: -1, generation: -1 }, () => open);
+    return sender;
+  };
+  const taps = Array.from({ length: TAPS_MAX }, tap);
+  expect(tap).toThrow(expect.objectContaining({ code: 'LINK_BUSY' }));
+  taps[0]!.close();
+  expect(tap).not.toThrow();
 });
 
 test('rows beyond the bound are counted, not kept', () => {

@@ -1,6 +1,6 @@
 /**
- * Runs one handler that has inputs: takes joined sets in order, one at a time, and puts the outcome of every sequence on
- * every output link (or, at a sink, into the ledger).
+ * Runs one handler that has inputs: takes joined sets in order, one at a time (or as many as the handler's `concurrency`),
+ * and puts the outcome of every sequence, in order, on every output link (or, at a sink, into the ledger).
  *
  *   running --the end came through--> ended;  any --close--> closed
  *
@@ -8,6 +8,7 @@
  * sequence is settled towards the inputs only when every output link says that it is settled to the last sink (a sink:
  * when it was processed), so a killed host loses nothing.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { HandlerStats } from '../contracts/node.js';
 import type { DataPacket, Delivery, DropReason, Payload } from '../contracts/packet.js';
 import { payloadBytes } from '../links/codec.js';
@@ -18,8 +19,9 @@ import type { Clock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import type { Account } from './account.js';
-import type { HandlerManifest, ProcessingHandler, ProcessResult } from './define.js';
+import { type HandlerManifest, PacketDropped, type ProcessingHandler, type ProcessResult } from './define.js';
 import { HandlerMeter } from './handler-meter.js';
+import { type Finish, InOrder } from './in-order.js';
 import { Join, type JoinedSet, type Outcome } from './join.js';
 import { type LinkWindow, Outputs } from './outputs.js';
 import type { Telemetry } from './telemetry.js';
@@ -53,17 +55,21 @@ export class HandlerRunner {
   #settled: number;
   /** Sequence of the end, once it came through. */
   #ended: number | null = null;
-  #current: Deferred<ProcessResult> | null = null;
+  /** Sets inside process(). */
+  readonly #current = new Set<Deferred<ProcessResult>>();
+  readonly #inOrder: InOrder;
   #wake = deferred<void>();
-  #slow: AbortController | null = null;
-  #closed = false;
+  readonly #closing = new AbortController();
   #activeMs = performance.now();
+  /** When the last set was through, monotonic ms. */
+  #throughMs = 0;
 
   constructor(options: RunnerOptions<ProcessingHandler>) {
     this.#options = options;
     const { handlerId, manifest, handler, delivery, clock } = options;
     this.startsAfter = handler.committed ?? null;
     this.#handled = this.#settled = this.startsAfter ?? -1;
+    this.#inOrder = new InOrder(handler.concurrency ?? 1);
     this.#join = new Join({
       inputs: manifest.inputs.length,
       handlerId,
@@ -110,12 +116,12 @@ export class HandlerRunner {
 
   /** Not inside process(). */
   get resting(): boolean {
-    return this.#current === null;
+    return this.#current.size === 0;
   }
 
   /** Nothing waits and nothing is being processed. */
   get idle(): boolean {
-    return this.#join.idle && this.#current === null;
+    return this.#join.idle && this.resting;
   }
 
   /** When something last arrived or was finished, monotonic ms. */
@@ -147,10 +153,10 @@ export class HandlerRunner {
     this.#settle(sequence);
   }
 
-  /** A rejection that nobody handled came up while this handler was at work: its packet ends as an error. */
+  /** A rejection that nobody handled came up: when one packet is at work here, it ends as an error. */
   failCurrent(error: unknown): boolean {
-    if (this.#current === null) return false;
-    this.#current.reject(error);
+    if (this.#current.size !== 1) return false;
+    for (const current of this.#current) current.reject(error);
     return true;
   }
 
@@ -158,11 +164,14 @@ export class HandlerRunner {
     return this.meter.stats(this.#join.waiting, performance.now());
   }
 
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
-    this.#closed = true;
+    this.#closing.abort();
     this.#wake.resolve();
-    this.#slow?.abort();
     this.outputs.close();
     await this.#options.handler.close();
   }
@@ -175,51 +184,67 @@ export class HandlerRunner {
         await this.#wake.promise;
         continue;
       }
-      await this.#handle(outcome);
-      this.#activeMs = performance.now();
-      const room = this.outputs.room();
-      if (room !== undefined) await room;
+      await this.#inOrder.add(this.#begin(outcome));
     }
   }
 
-  async #handle(outcome: Outcome): Promise<void> {
-    if (outcome.kind === 'set') await this.#processSet(outcome);
-    else if (outcome.kind === 'end') await this.#end(outcome);
-    else this.#passMarker(outcome);
-    if (this.#closed) return;
-    this.#handled = Math.max(this.#handled, outcome.sequence);
-    this.meter.lastSequence = outcome.sequence;
-    this.#updateSettled();
+  async #begin(outcome: Outcome): Promise<Finish> {
+    const finish = outcome.kind === 'set' ? await this.#processSet(outcome) : () => this.#passOn(outcome);
+    return async () => {
+      if (this.#closed) return;
+      await finish();
+      if (this.#closed) return;
+      this.#handled = Math.max(this.#handled, outcome.sequence);
+      this.meter.lastSequence = outcome.sequence;
+      this.#updateSettled();
+      this.#activeMs = performance.now();
+      const room = this.outputs.room();
+      if (room !== undefined) await room;
+    };
   }
 
-  async #processSet(set: JoinedSet): Promise<void> {
+  #passOn(outcome: Exclude<Outcome, JoinedSet>): void | Promise<void> {
+    return outcome.kind === 'end' ? this.#end(outcome) : this.#passMarker(outcome);
+  }
+
+  async #processSet(set: JoinedSet): Promise<Finish> {
     const { clock, telemetry, handlerId } = this.#options;
     const first = set.packets[0]!;
     this.meter.received += 1;
     if (first.deadline > 0 && clock.now() > first.deadline) {
-      return this.#dropSet(first, 'late');
+      return () => this.#dropSet(first, 'late');
     }
     telemetry.event(handlerId, set.sequence, 'start');
     const startMs = clock.monotonicMs();
     const result = await this.#process(set.packets);
     const busyMs = clock.monotonicMs() - startMs;
     await this.#slowDown(busyMs);
-    if (this.#closed) return;
-    telemetry.event(handlerId, set.sequence, 'end');
-    if (result instanceof Error) return this.#dropSet(first, 'error', result);
-    const nowMs = clock.monotonicMs();
-    this.meter.served({ serviceMs: nowMs - startMs, busyMs, queueMs: startMs - set.readyMs, nowMs });
-    if (this.#sink) {
-      this.meter.delivered((clock.now() - first.timestamp) * 1000);
-      this.#options.account.note('delivered', set.sequence, set.sequence);
-    }
-    this.#emit(first, result);
+    return () => {
+      telemetry.event(handlerId, set.sequence, 'end');
+      if (result instanceof PacketDropped) return this.#dropSet(first, result.reason, result);
+      if (result instanceof Error) return this.#dropSet(first, 'error', result);
+      this.#served(set, startMs, busyMs);
+      if (this.#sink) {
+        this.meter.delivered((clock.now() - first.timestamp) * 1000);
+        this.#options.account.note('delivered', set.sequence, set.sequence);
+      }
+      this.#emit(first, result);
+    };
+  }
+
+  /** Where several sets are at work, the time of one counts from when the one before it was through: until then it waited. */
+  #served(set: JoinedSet, beganMs: number, busyMs: number): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const startMs = Math.max(beganMs, this.#throughMs);
+    const serviceMs = nowMs - startMs;
+    this.#throughMs = nowMs;
+    this.meter.served({ serviceMs, busyMs: Math.min(busyMs, serviceMs), queueMs: startMs - set.readyMs, nowMs });
   }
 
   /** The handler's result, or the error that its packet ends with. */
   async #process(packets: readonly DataPacket[]): Promise<ProcessResult | Error> {
     const current = deferred<ProcessResult>();
-    this.#current = current;
+    this.#current.add(current);
     try {
       const result = this.#options.handler.process(packets);
       if (result instanceof Promise) {
@@ -230,7 +255,7 @@ export class HandlerRunner {
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     } finally {
-      this.#current = null;
+      this.#current.delete(current);
       current.promise.catch(() => {});
     }
   }
@@ -248,16 +273,8 @@ export class HandlerRunner {
 
   async #slowDown(busyMs: number): Promise<void> {
     const waitMs = busyMs * (1 / this.#options.speed - 1);
-    if (waitMs <= 0 || this.#closed) return;
-    const slow = new AbortController();
-    this.#slow = slow;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, waitMs);
-      slow.signal.addEventListener('abort', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    if (waitMs <= 0) return;
+    await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => {});
   }
 
   #emit(first: DataPacket, result: ProcessResult): void {
@@ -276,7 +293,7 @@ export class HandlerRunner {
     const { handlerId, logger } = this.#options;
     this.meter.dropped(reason);
     const marker: LinkDrop = { kind: 'drop', sequence, timestamp, deadline, reason, handler_id: handlerId };
-    if (error !== undefined) {
+    if (error !== undefined && reason === 'error') {
       logger.warn({ handler_id: handlerId, sequence, error: error.message }, 'a packet was dropped by an error');
     }
     const detail = error?.message.slice(0, ERROR_DETAIL_CHARS_MAX);
@@ -308,7 +325,7 @@ export class HandlerRunner {
   async #end(end: Extract<Outcome, { kind: 'end' }>): Promise<void> {
     const { handler, handlerId, logger } = this.#options;
     try {
-      await handler.ended?.();
+      await handler.ended?.(end);
     } catch (error) {
       logger.error({ handler_id: handlerId, error: (error as Error).message }, 'ended() failed');
     }

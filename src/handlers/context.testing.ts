@@ -65,6 +65,10 @@ export function testContext(
       if (absolute === allow || absolute.startsWith(allow.endsWith(sep) ? allow : allow + sep)) return absolute;
       throw new OrchestratorError('SOURCE_FORBIDDEN', `${absolute} lies outside ${allow}`);
     },
+    url: 'http://127.0.0.1:9000/v1/sessions/1/handlers/5',
+    allowedCommand(command) {
+      throw new OrchestratorError('COMMAND_FORBIDDEN', `${command} is not allowed in this test`);
+    },
     progress() {},
     warnings,
   };

@@ -49,6 +49,24 @@ Pages, at the node under \`/v1/sessions/ID/handlers/HANDLER/pages/\`: \`index.ht
 latest line and fps) and \`boxes.jsonl\`.
 `;
 
+const EXTERNAL = `
+## External handlers
+
+The four \`external_...\` types have no code: each packet goes to a program in any language that has joined at
+\`GET /v1/sessions/ID/handlers/HANDLER/worker\`, and what it answers is emitted ([links.md](links.md#programs-that-work-for-a-handler)
+has the contract, [examples/python-handler](../examples/python-handler/README.md) a program). There is one type for each
+payload that may be emitted, because ports have their type before a session starts.
+
+The handler keeps every packet until it is answered. When a program ends, what it had in hand goes to another one, or
+waits for the next that joins: under \`all\` nothing is lost and the source is held back meanwhile; under \`latest\`
+packets wait a second for a program to come back, and then end as \`queue\` drops that say where a program can join. Up to
+16 programs may share the work of one handler (each packet goes to the one with the fewest in hand); one more is refused with
+409. Results leave in order. \`orchestrator session show\` says when a handler waits for a program.
+
+With \`command\` the handler's host starts the program itself, tells it in \`ORCHESTRATOR_NODE\`, \`ORCHESTRATOR_SESSION\` and
+\`ORCHESTRATOR_HANDLER\` where to join, starts it again when it ends, and takes it along when it ends itself.
+`;
+
 const MISSING = `
 ## Types of the reference that are not in this version
 
@@ -77,7 +95,7 @@ export function handlersPage(types: readonly HandlerType[]): string {
   const overview = ['| id | name | also | in | out | host |', '| --- | --- | --- | --- | --- | --- |', ...table].join(
     '\n',
   );
-  return `${[HEAD, overview, BOXES, RENDER, MISSING, '\n## Parameters', ...types.map(section)]
+  return `${[HEAD, overview, BOXES, RENDER, EXTERNAL, MISSING, '\n## Parameters', ...types.map(section)]
     .join('\n')
     .replaceAll(/\n{3,}/g, '\n\n')
     .trimEnd()}\n`;

@@ -9,6 +9,7 @@ import { manifest as dlibAlignRecognize } from './dlib-align-recognize/manifest.
 import { manifest as drawBoxes } from './draw-boxes/manifest.js';
 import { manifest as drawLabeledBoxes } from './draw-labeled-boxes/manifest.js';
 import { manifest as encode } from './encode/manifest.js';
+import { manifests as external } from './external/manifest.js';
 import { manifest as recognizeFace } from './recognize-face/manifest.js';
 import { manifest as render } from './render/manifest.js';
 import { manifest as resize } from './resize/manifest.js';
@@ -31,4 +32,5 @@ export const HANDLER_MANIFESTS: readonly HandlerManifest[] = [
   drawLabeledBoxes,
   detectFace,
   recognizeFace,
+  ...external,
 ];

@@ -54,6 +54,8 @@ export interface ClusterOptions {
   readonly handlerTypesDir?: string;
   /** Directories in which sessions may name files, absolute. */
   readonly allow: readonly string[];
+  /** Command lines that external handlers may start; none when absent. */
+  readonly commands?: readonly string[];
   /** False: no collector, nothing is reported. */
   readonly collector: boolean;
   /** Port of the coordinator; any free one when absent or 0. */
@@ -227,5 +229,6 @@ function nodeSections(
       send_report_period: options.reportPeriodS ?? 1,
     },
     sources: { allow: listText(options.allow) },
+    external: { commands: listText(options.commands ?? []) },
   };
 }

@@ -27,6 +27,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       dataDir: config.dataDir,
       cacheDir: config.cacheDir,
       allow: config.allow,
+      commands: config.commands,
       cpuCores: config.cpuCores,
       memMb: config.memMb,
       speed: config.speed,

@@ -16,6 +16,8 @@ export interface UpOptions {
   readonly shapes: Readonly<Record<string, NodeShape>>;
   readonly servicesDir?: string;
   readonly allow: readonly string[];
+  /** Command lines that external handlers may start. */
+  readonly commands: readonly string[];
   readonly token: string | null;
   readonly signal: AbortSignal;
   onProgress(message: string): void;
@@ -49,6 +51,7 @@ export async function runUp(options: UpOptions): Promise<void> {
     nodes,
     servicesDir: resolve(options.servicesDir ?? SERVICES_DIR),
     allow: options.allow.map((directory) => resolve(directory)),
+    commands: options.commands,
     collector: true,
     port: options.port,
     token: options.token,

@@ -1,6 +1,7 @@
 /**
- * Upgrade requests for links: checked here, then the raw connection goes to the handler host that has the source's
- * output. Not a byte of a packet passes through the agent, except over TLS. A refusal is an HTTP answer on the connection.
+ * Upgrade requests for links and taps, and of programs that join a handler: checked here, then the raw connection goes to
+ * the handler host that has the output, or the handler. Not a byte of a packet passes through the agent, except over TLS.
+ * A refusal is an HTTP answer on the connection.
  * Surprising: the hand-over must happen in the same turn of the event loop as the upgrade, before anything is read.
  */
 import type { IncomingMessage } from 'node:http';
@@ -9,15 +10,12 @@ import { connect, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import { upgradeTargetOf } from '../handler-kit/host-protocol.js';
 import { sameSecret } from '../http-server/access.js';
 import { PROBLEM_CONTENT_TYPE, RETRY_AFTER_S } from '../http-server/problems.js';
+import { checkProtocol } from '../links/handshake.js';
 import type { Logger } from '../std/logger.js';
 import type { SessionManager } from './session-manager.js';
-
-/** handler-kit/host-protocol.ts linkPath() */
-const LINK_PATH =
-  /^\/v1\/sessions\/(\d{1,15})\/handlers\/(\d{1,15})\/outputs\/\d{1,3}\/links\/(\d{1,15})\.\d{1,3}(?:\?|$)/;
-const LINK_UPGRADE = 'orchestrator-link/1';
 
 export interface LinkUpgradeOptions {
   readonly sessions: SessionManager;
@@ -30,7 +28,7 @@ export function linkUpgrades({ sessions, token, logger }: LinkUpgradeOptions) {
     socket.on('error', () => socket.destroy());
     try {
       checkBearer(request, token);
-      const { session_id, handler_id } = linkOf(request);
+      const { session_id, handler_id } = targetOf(request);
       const { supervisor, socketPath } = sessions.servingHost(session_id, handler_id);
       if (socket instanceof TLSSocket) {
         relay(request, socket, head, socketPath);
@@ -83,17 +81,13 @@ function checkBearer({ headers, url }: IncomingMessage, token: string | null): v
   }
 }
 
-function linkOf({ method, url = '', headers }: IncomingMessage): { session_id: number; handler_id: number } {
-  const match = LINK_PATH.exec(url);
-  if (match === null || method !== 'GET') {
-    throw new OrchestratorError('ROUTE_NOT_FOUND', `${method} ${url} is no link of this API`);
-  }
-  if (headers.upgrade?.toLowerCase() !== LINK_UPGRADE) {
-    throw new OrchestratorError('LINK_PROTOCOL', `upgrade: ${headers.upgrade} is not spoken here; ${LINK_UPGRADE} is`);
-  }
+function targetOf({ method, url = '', headers }: IncomingMessage): { session_id: number; handler_id: number } {
+  const target = method === 'GET' ? upgradeTargetOf(url.split('?', 1)[0]!) : null;
+  if (target === null) throw new OrchestratorError('ROUTE_NOT_FOUND', `${method} ${url} is no link of this API`);
+  checkProtocol(headers);
+  const { session_id, handler_id, target_handler } = target;
   // Usually the receiver dials, for an output here; a sender that dials has an input here.
-  const handler_id = Number(headers['x-link-role'] === 'sender' ? match[3] : match[2]);
-  return { session_id: Number(match[1]), handler_id };
+  return { session_id, handler_id: headers['x-link-role'] === 'sender' ? target_handler : handler_id };
 }
 
 /** The bearer token stays here: hosts need not see it. */

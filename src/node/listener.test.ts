@@ -58,6 +58,29 @@ test('the connection of a link goes to the host that has the output', async () =
   socket!.destroy();
 });
 
+test('a program that joins a handler goes to the host of that handler', async () => {
+  const agent = await running();
+  const { status, body, socket } = await upgrade(agent, '/v1/sessions/5/handlers/3/worker?from=here');
+  expect(status).toBe(101);
+  const session = (await agent.client.listSessions())[0]!;
+  const url = '/v1/sessions/5/handlers/3/worker?from=here';
+  expect(JSON.parse(body)).toMatchObject({ pid: session.handlers[2]!.pid, url });
+  socket!.destroy();
+  const unknown = await upgrade(agent, '/v1/sessions/5/handlers/9/worker');
+  expect([unknown.status, JSON.parse(unknown.body).code]).toEqual([404, 'HANDLER_NOT_FOUND']);
+  const spoken = await upgrade(agent, '/v1/sessions/5/handlers/3/worker', { upgrade: 'websocket' });
+  expect([spoken.status, JSON.parse(spoken.body).code]).toEqual([400, 'LINK_PROTOCOL']);
+});
+
+test('a tap goes to the host of the handler', async () => {
+  const agent = await running();
+  const { status, socket } = await upgrade(agent, '/v1/sessions/5/handlers/3/outputs/0/tap', {
+    upgrade: 'orchestrator-link/2, orchestrator-link/1',
+  });
+  expect(status).toBe(101);
+  socket!.destroy();
+});
+
 test('a link that nobody here has is answered 404, one to a host that is not ready 503', async () => {
   const agent = await running();
   const other = await upgrade(agent, linkPath(6, LINK));

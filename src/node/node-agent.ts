@@ -3,8 +3,9 @@
  * pass through it. Invariant: when close() has resolved, no subprocess, socket file or timer of it is left.
  */
 import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { httpUrl } from '../client/addresses.js';
 import { createCollectorClient } from '../client/collector-client.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { LinkInfo } from '../contracts/report.js';
@@ -43,6 +44,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   let sockets = 0;
   let reporter: Reporter | null = null;
   const clock = new NodeClock({ clock: options.clock, skewMs: options.clockSkewMs ?? 0 });
+  let nodeUrl = '';
   const sessions = new SessionManager({
     nodeId: options.nodeId,
     clock: clock.corrected,
@@ -61,7 +63,9 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       allow: options.allow,
       token: options.token,
       tlsCa: options.tlsCa,
+      commands: options.commands ?? [],
       logger: options.logger,
+      nodeUrl: () => nodeUrl,
       newSocketPath: () => {
         sockets += 1;
         return join(socketDir, `${sockets}.sock`);
@@ -87,6 +91,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   try {
     reporter = newReporter(options, clock.corrected, gpu, sessions);
     const address = await listen(app, options);
+    nodeUrl = reachableUrl(address);
     return {
       address,
       close: () => {
@@ -98,6 +103,11 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     await close();
     throw error;
   }
+}
+
+/** An agent that listens on every address is told by the machine's name. */
+function reachableUrl({ host, port, url }: ListenAddress): string {
+  return host === '0.0.0.0' || host === '::' ? httpUrl(hostname(), port, url.startsWith('https:')) : url;
 }
 
 /** Short and readable by this user only: a longer data directory would not fit the address of a socket. */

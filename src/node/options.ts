@@ -42,6 +42,8 @@ export interface NodeAgentOptions {
   readonly cacheDir: string;
   /** Directories in which parameters may name files. */
   readonly allow: readonly string[];
+  /** Command lines that external handlers may start, each word for word; none when absent. */
+  readonly commands?: readonly string[];
   /** Cores that this agent promises; null: all of the machine. */
   readonly cpuCores: number | null;
   /** Memory that this agent promises, MiB; null: all of the machine. */

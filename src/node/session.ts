@@ -46,9 +46,13 @@ export interface SessionContext {
   readonly allow: readonly string[];
   readonly token: string | null;
   readonly tlsCa?: string | undefined;
+  /** Command lines that handlers may start. */
+  readonly commands: readonly string[];
   readonly logger: Logger;
   /** What a handler host subtracts from the machine's clock. */
   clockCorrection(): ClockCorrection;
+  /** `http://host:port` of the agent. */
+  nodeUrl(): string;
   /** A path that no other host of this agent has. */
   newSocketPath(): string;
   onReport(report: HostReport): void;
@@ -289,7 +293,7 @@ export class Session {
 
   /** Tells `host` what is wanted of it; the first time this starts it. `hosts`: those that are to run together. */
   #configure(host: Host, target: NodeSession, resolved: ResolvedBlueprint, hosts: readonly Host[]): void {
-    const { threads, speed, cacheDir, allow, token, tlsCa } = this.#context;
+    const { threads, speed, cacheDir, allow, token, tlsCa, commands, hostEnvironment } = this.#context;
     const socketOf = (id: number) => hosts.find((one) => one.handlers.has(id))?.socketPath;
     const config: HostConfig = {
       session_id: target.session_id,
@@ -302,7 +306,8 @@ export class Session {
         accounted: this.#accounted.get(id) ?? -1,
       })),
       links: hostLinks(host, target, socketOf),
-      ...{ threads, speed, cacheDir, allow, token, tlsCa },
+      ...{ threads, speed, cacheDir, allow, token, tlsCa, commands, environment: hostEnvironment },
+      nodeUrl: this.#context.nodeUrl(),
       outputDir: this.#outputDir(target),
       socketPath: host.socketPath,
     };
@@ -319,6 +324,8 @@ function isAlone(group: HostGroup): boolean {
   return group.hasSource || group.hasSink;
 }
 
-function figures(status: HostHandlerStatus | undefined): Pick<ObservedHandler, 'stats' | 'links'> {
-  return status === undefined ? { links: [] } : { stats: status.stats, links: [...status.links] };
+function figures(status: HostHandlerStatus | undefined): Pick<ObservedHandler, 'stats' | 'links' | 'note'> {
+  if (status === undefined) return { links: [] };
+  const { stats, links, note } = status;
+  return { stats, links: [...links], ...(note === undefined ? {} : { note }) };
 }

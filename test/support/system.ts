@@ -49,11 +49,14 @@ export interface JournalLine {
 export interface SystemOptions {
   readonly services: readonly object[];
   readonly nodes?: readonly ClusterNode[];
+  /** Command lines that external handlers may start. */
+  readonly commands?: readonly string[];
   /** The `[database]` section; an SQLite file when absent. */
   readonly databaseSection?: Readonly<Record<string, string | number>>;
 }
 
-export async function startSystem({ services, nodes = NODES, databaseSection }: SystemOptions): Promise<TestSystem> {
+export async function startSystem(options: SystemOptions): Promise<TestSystem> {
+  const { services, nodes = NODES, databaseSection, commands = [] } = options;
   const dir = mkdtempSync(join(tmpdir(), 'orchestrator-test-'));
   const servicesDir = join(dir, 'services');
   const picturesDir = join(dir, 'pictures');
@@ -68,6 +71,7 @@ export async function startSystem({ services, nodes = NODES, databaseSection }: 
     nodes,
     servicesDir,
     allow: [picturesDir, dirname(SAMPLES[0]!)],
+    commands,
     collector: true,
     token: null,
     reportPeriodS: 0.5,

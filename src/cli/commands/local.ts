@@ -158,6 +158,7 @@ interface UpFlags {
   readonly port: number;
   readonly services?: string;
   readonly allow?: string[];
+  readonly command?: string[];
   readonly shape?: NodeShapes;
 }
 
@@ -172,6 +173,7 @@ function addUp(program: Command): void {
     .option('--port <n>', 'port of the coordinator', integer, 7000)
     .option('--services <dir>', 'directory of service files (default: those of the package)')
     .option('--allow <dirs...>', 'directories in which sessions may name files (default: the working directory)')
+    .option('--command <lines...>', 'command lines that external handlers may start, word for word (default: none)')
     .option('--shape <node=rtt_ms,mbit>', 'emulate the access link of a node; may be repeated', nodeShape)
     .description('start a controller and local nodes, until Ctrl-C')
     .addHelpText('after', SHAPE_HELP)
@@ -188,6 +190,7 @@ function addUp(program: Command): void {
             shapes: flags.shape ?? {},
             servicesDir: flags.services,
             allow: flags.allow ?? ['.'],
+            commands: flags.command ?? [],
             token: tokenFromEnvironment(),
             signal,
             onProgress: (message) => progress.say(message),

@@ -7,7 +7,13 @@ import type { SessionView } from '../../contracts/session.js';
 import { awaitRunning } from '../../main/session-wait.js';
 import { addressesText } from '../../main/text/addresses-text.js';
 import { choiceLine, explainText, objectiveText, placementTable, refusalText } from '../../main/text/plan-text.js';
-import { handlerStatsTable, linkStatsTable, sinkFigures, summaryLine } from '../../main/text/session-text.js';
+import {
+  handlerNotes,
+  handlerStatsTable,
+  linkStatsTable,
+  sinkFigures,
+  summaryLine,
+} from '../../main/text/session-text.js';
 import { left, ms, right, table } from '../../main/text/table.js';
 import { durationMs, type HandlerParams, handlerParam, idOrName, integer, number } from '../arguments.js';
 import { withCoordinator } from '../connection.js';
@@ -177,6 +183,7 @@ function sessionText(session: SessionView): string {
     `session ${session.session_id} ${session.service_name}: ${session.observed} (desired ${session.desired}), ${objectiveText(session.objective)}`,
     ...(session.problem === undefined ? [] : [session.problem]),
     summaryLine(session),
+    ...handlerNotes(session),
     '',
     handlerStatsTable(session),
     '',

@@ -67,7 +67,7 @@ describe('what it records', () => {
     await take(handler, 0, { input: 'a.jpg', boxes: [{ ...box, embedding: [0.5, -0.5] }] });
     handler.dropped?.(drop(1));
     await take(handler, 2, { input: 'c.jpg' });
-    await handler.ended?.();
+    await handler.ended?.({ kind: 'end', sequence: 0, timestamp: 0, deadline: 0 });
     expect(lines()).toEqual([
       { input: 'a.jpg', sequence: 0, boxes: [{ ...box, embedding: [0.5, -0.5] }], latency_ms: expect.any(Number) },
       { sequence: 1, dropped: 'queue', handler_id: 4 },

@@ -54,6 +54,13 @@ export function handlerStatsTable(session: SessionView, indent = 2): string {
   });
 }
 
+/** What handlers say of themselves, a line each: `detect: waiting for a program to join at http://...`. */
+export function handlerNotes(session: SessionView): string[] {
+  return observedHandlers(session).flatMap(({ handler: { handler_name, note } }) =>
+    note === undefined ? [] : [`${handler_name}: ${note}`],
+  );
+}
+
 export function linkStatsTable(session: SessionView, indent = 2): string {
   const names = new Map(session.plan.handlers.map((handler) => [handler.handler_id, handler]));
   const links = observedHandlers(session).flatMap(({ handler }) => handler.links);
