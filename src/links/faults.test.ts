@@ -1,12 +1,15 @@
 /** Links over real sockets against everything that can happen on the way: the ledger is exact, `all` loses and doubles nothing. */
+import { connect } from 'node:net';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
+import { LATEST_QUEUE_PACKETS, LINK_WINDOW_BYTES } from '../contracts/limits.js';
 import type { Delivery } from '../contracts/packet.js';
 import { withTimeout } from '../std/deferred.js';
 import { seededRandom } from '../std/prng.js';
 import { BreakableLink, type BreakableOptions, type Transport } from './faults.testing.js';
-import { LATEST_WINDOW_PACKETS } from './link.js';
+import { LATEST_WINDOW_PACKETS, SOCKET_BUFFER_BYTES } from './link.js';
 import type { CutAfterBytes } from './shaper.js';
+import { bytesPacket, LINK_PATH, newSender, serveLink } from './socket-link.testing.js';
 
 /** Rounds of each randomised schedule; ORCHESTRATOR_FAULT_ROUNDS=1000 for a long run by hand. */
 const ROUNDS = Number(process.env.ORCHESTRATOR_FAULT_ROUNDS ?? 12);
@@ -168,3 +171,34 @@ test('latest: a slow path bounds what waits, and every packet is accounted', asy
     expect(link.ledger.count('delivered') + link.ledger.count('queue')).toBe(count);
   });
 });
+
+const MiB = 1024 * 1024;
+
+test.each(['all', 'latest'] as const)(
+  '%s: a peer that stops reading bounds what the sender keeps',
+  async (delivery) => {
+    const sender = newSender({ delivery });
+    const server = await serveLink(() => sender);
+    const peer = connect(Number(new URL((server.address as { url: string }).url).port), '127.0.0.1').pause();
+    try {
+      peer.write(`GET ${LINK_PATH} HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: orchestrator-link/1\r\n\r\n`);
+      await vi.waitFor(() => expect(sender.connected).toBe(true), WAIT_MS);
+      for (let sequence = 0; sequence < 200; sequence++) {
+        if (sender.room() !== undefined) break;
+        sender.send(bytesPacket(sequence, Buffer.alloc(MiB)));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      // One packet may always go beyond a bound in bytes.
+      const bound =
+        delivery === 'all' ? LINK_WINDOW_BYTES + MiB : (LATEST_WINDOW_PACKETS + LATEST_QUEUE_PACKETS + 1) * MiB;
+      expect(sender.retainedBytes).toBeGreaterThan(MiB);
+      expect(sender.retainedBytes).toBeLessThanOrEqual(bound);
+      const waiting = [...server.sockets].map((socket) => socket.writableLength);
+      expect(Math.max(...waiting)).toBeLessThanOrEqual(SOCKET_BUFFER_BYTES + 2 * MiB);
+    } finally {
+      peer.destroy();
+      sender.close();
+      await server.close();
+    }
+  },
+);
