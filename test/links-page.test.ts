@@ -1,6 +1,7 @@
 /** docs/links.md says what the code does: offsets, numbers, bounds, headers, and an example that is what is sent. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { OrchestratorError } from '../src/contracts/errors.js';
 import {
   LATEST_QUEUE_PACKETS,
   LINK_WINDOW_BYTES,
@@ -151,6 +152,16 @@ test('the handshakes on the page are those that are sent', () => {
   expect(upgradeTargetOf(path(link!.request))).toMatchObject({ session_id: 1, handler_id: 2, output: 0, kind: 'link' });
   expect(PAGE.match(/orchestrator-link\/1/g)!.length).toBeGreaterThan(3);
   expect(LINK_PROTOCOL_NAME).toBe('orchestrator-link/1');
+});
+
+test('the refusal on the page is what a node answers', () => {
+  const [, length, body] = /```http\nHTTP\/1\.1 404(?:.|\n)*?content-length: (\d+)\n(?:.|\n)*?\n\n(.*)\n```/.exec(
+    PAGE,
+  )!;
+  const context = { session_id: 1, handler_id: 9 };
+  const error = new OrchestratorError('HANDLER_NOT_FOUND', 'session 1 has no handler 9 on this node', context);
+  expect(JSON.parse(body!)).toEqual(error.toProblem());
+  expect(Number(length)).toBe(Buffer.byteLength(body!));
 });
 
 test('the box on the page is one', () => {
