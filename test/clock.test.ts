@@ -75,6 +75,11 @@ test('frames with a deadline flow over them, none late, and their times are plau
     // As the node tells it, before anything is cut off: two clocks, each right to within its error.
     for (const link of seen) expect(link.latency_ms_p50 ?? 0).toBeGreaterThanOrEqual(-2 * errorMs);
   }
+  const running = await eventually('what running links show in passing', async () => {
+    const seen = (await coordinator.links()).filter(({ rtt }) => rtt.from === 'link');
+    return seen.length === 3 ? seen : undefined;
+  });
+  for (const { rtt } of running) expect(rtt.value).toBeLessThanOrEqual(wallMs);
 
   await coordinator.stopSession(id);
   const rows = await eventually('events of every handler', async () => {
@@ -86,6 +91,8 @@ test('frames with a deadline flow over them, none late, and their times are plau
     expect(first, `handler ${handlerId}`).toBeGreaterThanOrEqual(startedAt - errorMs / 1000);
     expect(last, `handler ${handlerId}`).toBeLessThanOrEqual(nowS() + errorMs / 1000);
   }
+  const linkRows = (await system.collector!.sql('select count(*) from link_info where rtt_ms is not null')).rows;
+  expect(linkRows[0]![0]).toBeGreaterThan(0);
   // The newest of each node: what was sampled before the first heartbeat has the time of the machine.
   const newest = 'select timestamp from sys_info where rowid in (select max(rowid) from sys_info group by node_id)';
   const samples = (await system.collector!.sql(newest)).rows as [number][];
