@@ -73,6 +73,7 @@ test('every command of README.md works', async () => {
     'session 1: running',
     'client-1|client',
     'candidates',
+    'sent \\d+ = delivered \\d+',
     'recv',
     '"sequence":0',
     '"boxes":',

@@ -4,6 +4,7 @@ import type { OrchestratorEvent } from '../contracts/event.js';
 import type { Loss } from '../contracts/loss.js';
 import type { NodeView } from '../contracts/node.js';
 import type { SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
+import type { Trace } from '../contracts/trace.js';
 import type {
   ClusterSnapshot,
   CoordinatorHealth,
@@ -51,6 +52,8 @@ export interface CoordinatorClient {
   explain(session_id: number): Promise<Explanation>;
   /** `last`: only what was decided in the last so many seconds. */
   loss(session_id: number, query?: { readonly last?: number }): Promise<Loss>;
+  /** `last`: only packets that reached a sink in the last so many seconds; without it the newest that are read at once. */
+  trace(session_id: number, query?: { readonly last?: number; readonly slowest?: number }): Promise<Trace>;
   /** Oldest first. */
   events(query?: EventQuery): Promise<OrchestratorEvent[]>;
   /** Events as they happen, those after `after` first; ends when `signal` aborts or the coordinator goes. */
@@ -84,6 +87,7 @@ export function createCoordinatorClient(options: CoordinatorClientOptions): Coor
     },
     explain: (id) => get(`/v1/sessions/${id}/explain`),
     loss: (id, { last } = {}) => get(`/v1/sessions/${id}/loss`, { last }),
+    trace: (id, query = {}) => get(`/v1/sessions/${id}/trace`, { ...query }),
     events: (query = {}) => get('/v1/events', { ...query }),
     async *followEvents({ signal, after }) {
       const headers = { accept: 'text/event-stream' };

@@ -24,7 +24,7 @@ export interface CoordinatorOptions {
   readonly types: HandlerTypeRegistry;
   readonly state: StateStore;
   /** What nodes reported: profiles are read back from it, and what became of packets; null: declared costs only. */
-  readonly telemetry: Pick<TelemetryStore, 'profiles' | 'ledger'> | null;
+  readonly telemetry: Pick<TelemetryStore, 'profiles' | 'ledger' | 'packets'> | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly bounds?: Partial<CoordinatorBounds>;

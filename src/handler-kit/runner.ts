@@ -53,6 +53,7 @@ export class HandlerRunner {
   /** Every sequence at or below it has its outcome. */
   #handled: number;
   #settled: number;
+  #begun = false;
   /** Sequence of the end, once it came through. */
   #ended: number | null = null;
   /** Sets inside process(). */
@@ -192,6 +193,7 @@ export class HandlerRunner {
     const finish = outcome.kind === 'set' ? await this.#processSet(outcome) : () => this.#passOn(outcome);
     return async () => {
       if (this.#closed) return;
+      this.#accountForBeginning(outcome);
       await finish();
       if (this.#closed) return;
       this.#handled = Math.max(this.#handled, outcome.sequence);
@@ -201,6 +203,19 @@ export class HandlerRunner {
       const room = this.outputs.room();
       if (room !== undefined) await room;
     };
+  }
+
+  /**
+   * Under `all` whoever feeds a sink keeps what is not settled here, so what lies before the first sequence of this
+   * process was settled by an earlier one, maybe on a machine that died before it reported that.
+   */
+  #accountForBeginning(first: Outcome): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    const { account, delivery } = this.#options;
+    const isFedByAll = this.#receivers.length > 0 && this.#receivers.every((one) => one?.delivery === 'all');
+    if (!this.#sink || delivery !== 'all' || !isFedByAll) return;
+    account.settled((first.kind === 'set' ? first.sequence : firstOf(first)) - 1);
   }
 
   #passOn(outcome: Exclude<Outcome, JoinedSet>): void | Promise<void> {

@@ -15,8 +15,9 @@ import {
 } from '../contracts/report.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { LedgerAccounts } from './ledger-accounts.js';
-import { reportRows } from './report-rows.js';
+import { packetEvents, reportRows } from './report-rows.js';
 import {
+  type PacketsQuery,
   type ReportInput,
   STATE_RETENTION,
   type StateStore,
@@ -300,6 +301,35 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
         sinks: [other, { ...whole, first: 65, settled: 0, fates: [count('delivered', 7), count('late', 3, 2)] }],
       });
       expect(await store.ledger({ session_id: 9 })).toEqual({ sources: [], sinks: [] });
+    });
+
+    it('finds the events of the newest packets of a session', async () => {
+      const row = (handler_id: number, sequence: number, at: number, more = {}) => ({
+        ...{ timestamp: T0 + at, session_id: 1, handler_id, sequence, event: 'end' as const, ...more },
+      });
+      const sequences = Array.from({ length: 10 }, (_, sequence) => sequence);
+      await put({
+        packet_info: [
+          ...sequences.flatMap((sequence) => [row(1, sequence, sequence), row(2, sequence, sequence + 0.5)]),
+          ...[row(1, 10, 10, { event: 'sent', size: 77 }), row(3, 4, 4), row(1, 8, 8, { session_id: 2 })],
+          ...[row(1, 8, -50)],
+        ],
+      });
+      const found = async (query: Partial<PacketsQuery>) => {
+        const all = { session_id: 1, from: T0, handlers: [1, 2], sinks: [2], sequencesMax: 100, ...query };
+        const { packets, truncated } = await store.packets(all);
+        const events = [...packetEvents(packets)].map(({ handler_id, sequence }) => `${sequence}.${handler_id}`);
+        return { events: events.sort((a, b) => Number(a) - Number(b)), truncated };
+      };
+      const from = (first: number) => [...sequences.slice(first).flatMap((at) => [`${at}.1`, `${at}.2`]), '10.1'];
+      expect(await found({})).toEqual({ events: from(0), truncated: false });
+      expect(await found({ sequencesMax: 3 })).toEqual({ events: from(8), truncated: false });
+      expect(await found({ since: T0 + 7 })).toEqual({ events: from(7), truncated: false });
+      expect(await found({ since: T0 + 7, sequencesMax: 2 })).toEqual({ events: from(9), truncated: true });
+      expect(await found({ since: T0 + 50 })).toEqual({ events: [], truncated: false });
+      expect(await found({ session_id: 9 })).toEqual({ events: [], truncated: false });
+      const { packets } = await store.packets({ session_id: 1, handlers: [1], sinks: [], sequencesMax: 1 });
+      expect([...packetEvents(packets)]).toEqual([row(1, 10, 10, { event: 'sent', size: 77 })]);
     });
 
     it('returns the newest rows, oldest first', async () => {

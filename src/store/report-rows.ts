@@ -71,7 +71,18 @@ export function unpackPackets(packed: PackedPackets, from: number, to: number): 
   return values;
 }
 
-function packPackets(rows: readonly PacketInfo[]): PackedPackets {
+/** Packed packet_info rows one by one. */
+export function* packetEvents(packed: PackedPackets): Generator<Required<PacketInfo>> {
+  for (let i = 0; i < packed.length; i += PACKET_COLUMNS) {
+    yield {
+      ...{ timestamp: packed[i]!, session_id: packed[i + 1]!, handler_id: packed[i + 2]!, sequence: packed[i + 3]! },
+      event: PACKET_EVENTS[packed[i + 4]!]!,
+      size: Number.isNaN(packed[i + 5]!) ? null : packed[i + 5]!,
+    };
+  }
+}
+
+export function packPackets(rows: readonly PacketInfo[]): PackedPackets {
   const packed = new Float64Array(rows.length * PACKET_COLUMNS);
   let at = 0;
   for (const row of rows) {

@@ -12,7 +12,7 @@ import type { NodeFacts } from '../contracts/node.js';
 import type { Profile } from '../contracts/plan.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { LedgerAccounts, LedgerQuery } from './ledger-accounts.js';
-import type { ReportRows } from './report-rows.js';
+import type { PackedPackets, ReportRows } from './report-rows.js';
 
 /** A node as it was last seen; outlives a restart of the coordinator. */
 export interface NodeSeen {
@@ -139,6 +139,26 @@ export interface StoredReport {
 /** What became of one report of a batch; an error is its own fault, and nothing of it was written. */
 export type ReportOutcome = StoredReport | OrchestratorError;
 
+export interface PacketsQuery {
+  readonly session_id: number;
+  /** When the session was made, s since the epoch; earlier rows are another session's. */
+  readonly from?: number | undefined;
+  /** Whose events are wanted. */
+  readonly handlers: readonly number[];
+  /** With `since`: only packets from the first on of which one of these has an event at or after it. */
+  readonly sinks: readonly number[];
+  readonly since?: number | undefined;
+  /** At most so many sequences, the newest. */
+  readonly sequencesMax: number;
+}
+
+export interface SessionPackets {
+  /** In no order; report-rows.ts packetEvents() reads them. */
+  readonly packets: PackedPackets;
+  /** With `since`: true when there were more sequences. */
+  readonly truncated: boolean;
+}
+
 export interface RecentQuery {
   /** Not older than this, s since the epoch; no bound when absent. */
   readonly since?: number;
@@ -182,6 +202,8 @@ export interface TelemetryStore {
   profiles(since: number): Promise<Profile[]>;
   /** The accounts of a session's sources and sinks, in which every sequence counts once. */
   ledger(query: LedgerQuery): Promise<LedgerAccounts>;
+  /** Events of a session's newest packets; a packet whose rows are not all there yet is among them. */
+  packets(query: PacketsQuery): Promise<SessionPackets>;
   /** The newest rows of one table by timestamp, oldest first. */
   recent(table: TelemetryTable, query: RecentQuery): Promise<TelemetryRow[]>;
   /** One read-only query in the database's own SQL; SQL_REFUSED with the database's message for anything else. */

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
 import type { LossDrop, SinkLoss } from '../../contracts/loss.js';
 import type { SessionPlan } from '../../contracts/plan.js';
+import type { Trace, TraceStep } from '../../contracts/trace.js';
 import { outageOf, ranges } from '../demo-watch.js';
 import { lossText } from './loss-text.js';
 import { choiceLine, explainText, refusalText } from './plan-text.js';
 import { bytes, left, ms, right, table } from './table.js';
+import { traceText } from './trace-text.js';
 
 test('tables align, numbers to the right, and end without spaces', () => {
   const text = table({
@@ -126,4 +128,43 @@ test('a loss line has every reason that took something, where it did, and failov
       'log: sent 0 = delivered 0 + failover 0',
     ].join('\n'),
   );
+});
+
+test('a traced packet shows its steps and the longest of them; a correction of clocks is said', () => {
+  const figures = { p50: 10, p95: 20.25, p99: 30 };
+  const step = (kind: TraceStep['kind'], handler_name: string, took: number) => ({
+    ...{ kind, handler_id: 1, handler_name, ms: took },
+  });
+  const trace: Trace = {
+    ...{ session_id: 1, since: null, packets: 2, incomplete: 1, truncated: true, first_sequence: 4, last_sequence: 5 },
+    ...{ corrected: { packets: 1, ms_max: 0.3 }, end_to_end: figures },
+    handlers: [{ handler_id: 2, handler_name: 'detect', node_name: 'edge', packets: 2, queue: null, compute: figures }],
+    links: [
+      {
+        ...{ source_handler: 1, target_handler: 2, source_name: 'capture', target_name: 'detect', packets: 2 },
+        ...{ send: figures, link: figures },
+      },
+    ],
+    slowest: [
+      {
+        ...{ sequence: 5, sink: 9, started_at: 0, end_to_end_ms: 44.64, bottleneck: 3 },
+        steps: [
+          ...[step('compute', 'capture', 2), step('send', 'capture', 0.04), step('link', 'detect', 1.6)],
+          ...[step('queue', 'detect', 23), step('compute', 'detect', 18)],
+        ],
+      },
+    ],
+  };
+  const text = traceText(trace).split('\n');
+  expect(text.slice(0, 6)).toEqual([
+    '2 packets, sequences 4-5; 1 more in flight, dropped or not reported yet',
+    'older packets were left out: more than are read at once',
+    '1 arrived up to 0.30 ms before they left, by the clocks: shown as 0',
+    'end to end p50 10.0 / p95 20.3 / p99 30.0 ms',
+    '',
+    '       5  44.6 ms: capture 2.0 | link 1.6 | queue 23.0 <- bottleneck | detect 18.0',
+  ]);
+  expect(text.at(-1)).toMatch(/^capture -> detect +2 +10.0 \/ 20.3 \/ 30.0 +10.0 \/ 20.3 \/ 30.0$/);
+  const none = { ...trace, end_to_end: null, slowest: [] };
+  expect(traceText(none)).toBe('no packet whose way is known, 1 incomplete');
 });

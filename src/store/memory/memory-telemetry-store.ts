@@ -1,13 +1,16 @@
 /** TelemetryStore in one process's memory, bounded by the same retention. It has no SQL. */
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
+import type { PacketInfo } from '../../contracts/report.js';
 import { groupBy } from '../../std/group-by.js';
 import { type LedgerAccounts, type LedgerQuery, type StoredLedgerRow, sinkAccounts } from '../ledger-accounts.js';
-import { rowCount, unpackPackets } from '../report-rows.js';
+import { packPackets, rowCount, unpackPackets } from '../report-rows.js';
 import {
+  type PacketsQuery,
   type RecentQuery,
   type ReportInput,
   type ReportOutcome,
+  type SessionPackets,
   type SqlResult,
   type SqlValue,
   type StoredReport,
@@ -64,6 +67,22 @@ export class MemoryTelemetryStore implements TelemetryStore {
     );
     const rows = ended.filter((row) => Number(row.timestamp) >= since || row.fate === 'settled').sort(bySequence);
     return { sources, sinks: sinkAccounts(rows as unknown as StoredLedgerRow[], { sources, decided }) };
+  }
+
+  async packets(query: PacketsQuery): Promise<SessionPackets> {
+    const { session_id, handlers, sinks, from = 0, since, sequencesMax } = query;
+    const all = (this.#rows('packet_info') as unknown as PacketInfo[]).filter(
+      (row) => row.session_id === session_id && handlers.includes(row.handler_id),
+    );
+    const last = all.reduce((highest, { sequence }) => Math.max(highest, sequence), -1);
+    const bound = Math.max(0, last - sequencesMax + 1);
+    const ends = all.filter(({ handler_id, timestamp }) => sinks.includes(handler_id) && timestamp >= (since ?? from));
+    const firsts = ends.map(({ sequence }) => sequence).filter((sequence) => sequence >= bound);
+    const first = since === undefined ? bound : firsts.reduce((low, sequence) => Math.min(low, sequence), last + 1);
+    return {
+      packets: packPackets(all.filter(({ sequence, timestamp }) => sequence >= first && timestamp >= from)),
+      truncated: since !== undefined && ends.some(({ sequence }) => sequence < bound),
+    };
   }
 
   async recent(table: TelemetryTable, { since, limit }: RecentQuery): Promise<TelemetryRow[]> {

@@ -10,11 +10,14 @@ import {
   sinkAccounts,
 } from '../ledger-accounts.js';
 import { LEDGER_SQL } from '../ledger-sql.js';
+import { packetsSteps } from '../packets-sql.js';
 import { type PruneChunk, pruneAll } from '../prune.js';
 import {
+  type PacketsQuery,
   type RecentQuery,
   type ReportInput,
   type ReportOutcome,
+  type SessionPackets,
   SQL_TIME_MS_MAX,
   type SqlResult,
   type SqlValue,
@@ -91,6 +94,18 @@ class MysqlTelemetryStore implements TelemetryStore {
       const decided = new Map(before.map(({ handler_id, next }) => [handler_id, next]));
       const rows = await read<StoredLedgerRow>(LEDGER_SQL.rows, [session_id, from, since]);
       return { sources, sinks: sinkAccounts(rows, { sources, decided }) };
+    });
+  }
+
+  packets(query: PacketsQuery): Promise<SessionPackets> {
+    return this.#pool.snapshot(async (connection) => {
+      const steps = packetsSteps(query);
+      let step = steps.next([]);
+      while (step.done !== true) {
+        const { sql, values } = step.value;
+        step = steps.next((await statement(connection, sql, values)) as object[]);
+      }
+      return step.value;
     });
   }
 

@@ -6,9 +6,11 @@ import type { Profile } from '../../contracts/plan.js';
 import type { LedgerAccounts, LedgerQuery } from '../ledger-accounts.js';
 import { type PruneChunk, pruneAll } from '../prune.js';
 import {
+  type PacketsQuery,
   type RecentQuery,
   type ReportInput,
   type ReportOutcome,
+  type SessionPackets,
   SQL_TIME_MS_MAX,
   type SqlResult,
   TELEMETRY_RETENTION,
@@ -60,6 +62,10 @@ class SqliteTelemetryStore implements TelemetryStore {
 
   ledger(query: LedgerQuery): Promise<LedgerAccounts> {
     return this.#call('ledger', query);
+  }
+
+  packets(query: PacketsQuery): Promise<SessionPackets> {
+    return this.#call('packets', query);
   }
 
   recent(table: TelemetryTable, query: RecentQuery): Promise<TelemetryRow[]> {

@@ -9,11 +9,14 @@ import {
   sinkAccounts,
 } from '../ledger-accounts.js';
 import { LEDGER_SQL } from '../ledger-sql.js';
+import { type PacketsSteps, packetsSteps } from '../packets-sql.js';
 import type { PruneChunk } from '../prune.js';
 import { type PackedPackets, rowCount, unpackPackets } from '../report-rows.js';
 import {
+  type PacketsQuery,
   type RecentQuery,
   type ReportInput,
+  type SessionPackets,
   type SqlValue,
   type StoredReport,
   TELEMETRY_TABLES,
@@ -28,6 +31,7 @@ export interface TelemetryOperations {
   storeReports(reports: readonly ReportInput[]): (StoredReport | ErrorText)[];
   profiles(since: number): Profile[];
   ledger(query: LedgerQuery): LedgerAccounts;
+  packets(query: PacketsQuery): SessionPackets;
   recent(query: RecentQuery & { table: TelemetryTable }): TelemetryRow[];
   pruneChunk(chunk: PruneChunk): number;
 }
@@ -51,6 +55,7 @@ export function telemetryOperations(db: Database): TelemetryOperations {
     storeReports: (reports) => transaction(db, () => reports.map((report) => reportOutcome(db, report, storeReport))),
     profiles: (since) => profiles.all(since) as Profile[],
     ledger: ledgerOperation(db),
+    packets: (query) => snapshot(db, () => answered(db, packetsSteps(query))),
     recent: (query) => recentRows(db, query),
     pruneChunk: (chunk) => pruneChunk(db, chunk),
   };
@@ -68,6 +73,12 @@ function ledgerOperation(db: Database): TelemetryOperations['ledger'] {
       const read = rows.iterate(session_id, from, since) as Iterable<StoredLedgerRow>;
       return { sources: found, sinks: sinkAccounts(read, { sources: found, decided: begins }) };
     });
+}
+
+function answered(db: Database, steps: PacketsSteps): SessionPackets {
+  let step = steps.next([]);
+  while (step.done !== true) step = steps.next(db.prepare(step.value.sql).all(...step.value.values));
+  return step.value;
 }
 
 /** What one report's own fault undoes is that report; what is the database's (a full disk) undoes the transaction. */
