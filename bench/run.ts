@@ -15,6 +15,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   allocation: () => import('./allocation.js'),
   links: () => import('./links.js'),
   lossy: () => import('./lossy.js'),
+  overload: () => import('./overload.js'),
   store: () => import('./store.js'),
   vision: () => import('./vision.js'),
 };
