@@ -19,14 +19,28 @@ export interface SqlAnswer {
   readonly rows: readonly (readonly unknown[])[];
 }
 
+export interface EncodedReport {
+  readonly bytes: Buffer;
+  /** Content type; JSON when absent. */
+  readonly type?: string;
+  /** Compressed. */
+  readonly gzip: boolean;
+}
+
+/** What `GET /v1/health` of a collector tells a reporter. */
+export interface CollectorHealth extends Health {
+  /** Content types of reports that it reads; absent: JSON. */
+  readonly report_types?: readonly string[];
+}
+
 export interface CollectorClient {
   readonly url: string;
-  /** `POST /`: one report, or the bytes of one as a spool kept them (`gzip`: compressed). */
-  report(report: Report | { readonly bytes: Buffer; readonly gzip: boolean }): Promise<void>;
+  /** `POST /`: one report, or the bytes of one as a spool kept them. */
+  report(report: Report | EncodedReport): Promise<void>;
   /** A single read-only statement; throws SQL_REFUSED. */
   sql(statement: string): Promise<SqlAnswer>;
   profiles(): Promise<Profile[]>;
-  health(): Promise<Health>;
+  health(): Promise<CollectorHealth>;
   close(): Promise<void>;
 }
 
@@ -39,13 +53,16 @@ export function createCollectorClient(options: CollectorClientOptions): Collecto
         await http.request('POST', '/', { json: report });
         return;
       }
-      const headers = { 'content-type': 'application/json', ...(report.gzip ? { 'content-encoding': 'gzip' } : {}) };
+      const headers = {
+        'content-type': report.type ?? 'application/json',
+        ...(report.gzip ? { 'content-encoding': 'gzip' } : {}),
+      };
       await http.request('POST', '/', { body: report.bytes, headers });
     },
     sql: async (statement) =>
       (await http.request('POST', '/v1/sql', { json: { statement }, timeoutMs: SQL_TIMEOUT_MS })) as SqlAnswer,
     profiles: async () => (await http.request('GET', '/v1/profiles')) as Profile[],
-    health: async () => (await http.request('GET', '/v1/health')) as Health,
+    health: async () => (await http.request('GET', '/v1/health')) as CollectorHealth,
     close: () => http.close(),
   };
 }

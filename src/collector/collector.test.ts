@@ -1,12 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { NodeFile } from '../contracts/node.js';
 import type { Report } from '../contracts/report.js';
+import { encodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
 import { systemClock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import { silentLogger } from '../std/logger.js';
@@ -90,6 +93,7 @@ describe('reports', () => {
     expect((await sql(url, 'select gpu_util from sys_info where timestamp < 10')).body.rows).toEqual([[null], [null]]);
     expect((await ask(`${url}/v1/health`)).body).toEqual({
       ...{ status: 'ok', rows_stored: 8, reports_stored: 2, rows_pending: 0, last_error: null },
+      report_types: expect.any(Array),
     });
   });
 
@@ -120,6 +124,21 @@ describe('reports', () => {
     const large = await report(url, Buffer.alloc(17 * 1024 * 1024, ' ')).catch((error: Error) => error);
     // The server answers and closes while the body is still being sent: the client may see either.
     if (!(large instanceof Error)) expect(large.status).toBe(413);
+  });
+
+  it('reads reports by columns, says so, and checks them like any other', async () => {
+    const url = await start();
+    expect((await ask(`${url}/v1/health`)).body.report_types).toEqual(['application/json', REPORT_COLUMNS_TYPE]);
+    const columns = { 'content-type': REPORT_COLUMNS_TYPE };
+    const packed = { ...columns, 'content-encoding': 'gzip' };
+    expect((await report(url, gzipSync(encodeReport(fullReport())), packed)).body).toEqual({ result: 'Succeeded' });
+    expect((await report(url, encodeReport(fullReport()), columns)).body).toEqual({ result: 'Succeeded' });
+    expect(await countOf('packet_info')).toBe(2);
+    const bad = { packet_info: [{ ...fullReport().packet_info![0]!, session_id: -1 }] };
+    const refused = await report(url, encodeReport(bad), columns);
+    expect([refused.status, refused.body.code]).toEqual([400, 'REPORT_INVALID']);
+    expect(refused.body.reason).toMatch(/\/packet_info\/0\/session_id must be >= 0 \(is -1\)/);
+    expect((await report(url, encodeReport(fullReport()).subarray(0, 50), columns)).body.code).toBe('REPORT_INVALID');
   });
 
   it('stores a report that is sent again once, also when both arrive at once', async () => {
@@ -161,7 +180,7 @@ describe('reports', () => {
   );
 
   it('stores as many rows as any valid report has', async () => {
-    const url = await start();
+    const url = await start({ clock: { ...systemClock(), now: () => 1e11 } });
     let [rows, packets] = [0, 0];
     const property = async (body: Report) => {
       expect((await report(url, body, { 'content-type': 'application/json' })).body).toEqual({ result: 'Succeeded' });
@@ -172,6 +191,62 @@ describe('reports', () => {
     expect(await countOf('packet_info')).toBe(packets);
     const counts = await Promise.all(TELEMETRY_TABLE_NAMES.map(countOf));
     expect(counts.reduce((sum, count) => sum + count, 0)).toBe(rows);
+  });
+});
+
+describe('hostile reports are refused with a reason, and what came before and after is stored', () => {
+  const HOSTILE_NAME = 'timestamp) VALUES (1); DROP TABLE sys_info; --';
+  const deep = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
+  const packets = (rows: string) => `{"packet_info": [${rows}]}`;
+  const row = (more: string) =>
+    `{"timestamp": 1, "session_id": 1, "handler_id": 1, "sequence": 1, "event": "end"${more === '' ? '' : `, ${more}`}}`;
+
+  it.each<[string, string | (() => string), number, RegExp]>([
+    ['SQL as a column', packets(row(`"${HOSTILE_NAME}": 1`)), 400, /has unknown key timestamp\) VALUES/],
+    ['SQL as a table', `{"sys_info; DROP TABLE sys_info; --": [{"timestamp": 1}]}`, 400, /unknown key sys_info; DROP/],
+    ['SQL as an event', packets(row('"event": "end\'); DROP TABLE sys_info; --"')), 400, /packet_info\/0\/event/],
+    ['SQL as a number', packets(row('"size": "1); DROP TABLE sys_info; --"')), 400, /packet_info\/0\/size/],
+    ['a prototype as a key', packets(row('"__proto__": {"size": 5}')), 400, /./],
+    ['a million levels', () => `{"packet_info": ${deep(1_000_000)}}`, 400, /packet_info\/0/],
+    ['a deep column', () => packets(row(`"size": ${deep(500_000)}`)), 400, /packet_info\/0\/size/],
+    ['NaN', packets(row('"size": NaN')), 400, /not JSON/],
+    ['a huge number', packets(row('"size": 1e308')), 400, /packet_info\/0\/size/],
+    ['a number without bound', packets(row('"size": 1e999')), 400, /packet_info\/0\/size/],
+    ['a sequence beyond what is exact', packets(row('"sequence": 9007199254740993')), 400, /sequence/],
+    ['a time before the epoch', packets(row('"timestamp": -1')), 400, /timestamp must be >= 0/],
+    ['a time of another age', packets(row('"timestamp": 1e12')), 400, /timestamp must be <= 1/],
+    ['a day ahead', () => packets(row(`"timestamp": ${Date.now() / 1000 + 90_000}`)), 400, /ahead of the collector/],
+    ['a hundred thousand bad rows', () => packets(new Array(100_000).fill(row('"x": 1')).join()), 400, /unknown key x/],
+    ['more rows than one report has', () => packets(new Array(100_001).fill(row('')).join()), 400, /packet_info/],
+  ])('%s', async (_, body, status, reason) => {
+    const url = await start();
+    const good = (id: string) => report(url, { ...fullReport(), report_id: id });
+    expect((await good('before')).status).toBe(200);
+    const refused = await report(url, Buffer.from(typeof body === 'string' ? body : body()));
+    expect([refused.status, refused.body.result]).toEqual([status, 'Failed']);
+    expect(refused.body.reason).toMatch(reason);
+    expect((await good('after')).status).toBe(200);
+    expect(await countOf('sys_info')).toBe(2);
+    expect(await countOf('packet_info')).toBe(2);
+  });
+
+  it('a hundred megabytes, with their length said or not', async () => {
+    const url = await start();
+    const piece = Buffer.alloc(1024 * 1024, ' ');
+    async function* pieces() {
+      for (let sent = 0; sent < 100; sent++) yield piece;
+    }
+    for (const headers of [{ 'content-length': String(100 * piece.length) }, { 'transfer-encoding': 'chunked' }]) {
+      const status = await new Promise<number | string>((resolve) => {
+        const sending = request(`${url}/`, { method: 'POST', headers }, (answer) => resolve(answer.statusCode ?? 0));
+        // The server answers and closes while the body is still being sent: the client may see either.
+        sending.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+        Readable.from(pieces()).pipe(sending);
+      });
+      expect([413, 'EPIPE', 'ECONNRESET']).toContain(status);
+    }
+    expect((await report(url, fullReport())).body).toEqual({ result: 'Succeeded' });
+    expect((await ask(`${url}/v1/health`)).body).toMatchObject({ status: 'ok', rows_pending: 0, reports_stored: 1 });
   });
 });
 

@@ -58,6 +58,7 @@ export class Ingest {
   /** Resolves once the report is in the database, or was there before. Throws an error of the catalogue. */
   async take(body: unknown, peerAddress: string): Promise<StoredReport> {
     const report = checkedReport(body);
+    refuseFuture(report, this.#options.clock.now());
     const nodeId = this.#options.directory.resolve(report.node_id, peerAddress);
     const rows = reportRowsPending(report);
     // A report larger than the bound would never fit; alone it may go.
@@ -118,4 +119,22 @@ function checkedReport(body: unknown): Report {
   throw new OrchestratorError('REPORT_INVALID', `nothing of the report is stored: ${faults.slice(0, 5).join('; ')}`, {
     faults: faults.slice(0, 20),
   });
+}
+
+/**
+ * A clock that is a day ahead is set wrong, and not merely off: its rows would be the newest for all that time, and
+ * retention would never come to them. A clock that is behind does no harm. s.
+ */
+const AHEAD_S_MAX = 24 * 3600;
+
+function refuseFuture(report: Report, now: number): void {
+  for (const [table, rows] of Object.entries(report)) {
+    if (!Array.isArray(rows)) continue;
+    const index = rows.findIndex(({ timestamp }) => timestamp > now + AHEAD_S_MAX);
+    if (index < 0) continue;
+    const aheadS = Math.round(rows[index]!.timestamp - now);
+    const place = `/${table}/${index}/timestamp is ${aheadS} s ahead of the collector's clock`;
+    const message = `nothing of the report is stored: ${place}, the bound is ${AHEAD_S_MAX} s; set the clock of the node`;
+    throw new OrchestratorError('REPORT_INVALID', message, { ahead_s: aheadS });
+  }
 }

@@ -2,6 +2,7 @@
 import Type from 'typebox';
 import { REPORT_BODY_BYTES_MAX } from '../contracts/limits.js';
 import type { ReferenceAnswer } from '../contracts/report.js';
+import { decodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
 import type { HttpServer } from '../http-server/http-server.js';
 import type { TelemetryStore } from '../store/store.js';
@@ -28,7 +29,7 @@ const ProfilesQuerySchema = Type.Object({
 
 export function collectorRoutes(app: HttpServer, { ingest, store, metrics }: CollectorRoutesOptions): void {
   app.register(async (scope) => reportRoute(scope as HttpServer, ingest));
-  app.get('/v1/health', async () => ingest.health());
+  app.get('/v1/health', async () => ({ ...ingest.health(), report_types: ['application/json', REPORT_COLUMNS_TYPE] }));
   app.get('/metrics', async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
   );
@@ -40,7 +41,7 @@ export function collectorRoutes(app: HttpServer, { ingest, store, metrics }: Col
 
 /** Failures have the status of the catalogue and the reference's body: a reference reporter reads `result` only. */
 function reportRoute(scope: HttpServer, ingest: Ingest): void {
-  acceptAnyJson(scope, { bodyBytesMax: REPORT_BODY_BYTES_MAX });
+  acceptAnyJson(scope, { bodyBytesMax: REPORT_BODY_BYTES_MAX, others: { [REPORT_COLUMNS_TYPE]: decodeReport } });
   scope.addHook('onRequest', async () => ingest.refuseWhenFull());
   scope.addHook('onError', async (_request, _reply, error) => ingest.failed(error));
   scope.post('/', { config: { answers: 'reference' } }, async (request): Promise<ReferenceAnswer> => {

@@ -14,18 +14,24 @@ const gunzipAsync = promisify(gunzip);
 export interface AnyJsonOptions {
   /** Bound of a body as sent, and again after decompression, bytes. */
   readonly bodyBytesMax: number;
+  /** Content types that are not JSON, and what makes a value of such a body. */
+  readonly others?: Readonly<Record<string, (body: Buffer) => unknown>>;
 }
 
 /**
  * Makes `scope` (a registered plugin, so that other routes keep the strict rule) read every body as JSON, whatever its
  * content-type, and accept content-encoding gzip. Throws REQUEST_TOO_LARGE and REQUEST_INVALID.
  */
-export function acceptAnyJson(scope: HttpServer, { bodyBytesMax }: AnyJsonOptions): void {
+export function acceptAnyJson(scope: HttpServer, { bodyBytesMax, others = {} }: AnyJsonOptions): void {
   scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser(
-    '*',
-    { parseAs: 'buffer', bodyLimit: bodyBytesMax },
-    async (request: FastifyRequest, body: Buffer) => parseJson(await decoded(request, body, bodyBytesMax)),
+  const options = { parseAs: 'buffer', bodyLimit: bodyBytesMax } as const;
+  for (const [type, parse] of Object.entries(others)) {
+    scope.addContentTypeParser(type, options, async (request: FastifyRequest, body: Buffer) =>
+      parse(await decoded(request, body, bodyBytesMax)),
+    );
+  }
+  scope.addContentTypeParser('*', options, async (request: FastifyRequest, body: Buffer) =>
+    parseJson(await decoded(request, body, bodyBytesMax)),
   );
 }
 

@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { accountKey, coarsen, extendRun } from '../contracts/ledger.js';
 import type { LedgerRow, Report } from '../contracts/report.js';
+import { encodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
 
 const KINDS = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info', 'ledger'] as const;
 type Kind = (typeof KINDS)[number];
@@ -27,10 +28,14 @@ const GZIP_LEVEL = 1;
 export interface SealedReport {
   readonly report_id: string;
   readonly rows: number;
+  /** Compressed. */
   readonly bytes: Buffer;
+  readonly type: string;
   /** Its ledger rows, for when it has to make room. */
   readonly ledger: readonly LedgerRow[];
 }
+
+const JSON_TYPE = 'application/json';
 
 const compress = promisify(gzip);
 
@@ -78,8 +83,8 @@ export class ReportSpool {
     this.#makeRoom();
   }
 
-  /** Makes reports of the gathered rows. */
-  async seal(node_id: number | null): Promise<void> {
+  /** Makes reports of the gathered rows, by columns for a collector that reads those. */
+  async seal(node_id: number | null, columns = false): Promise<void> {
     const open = this.#open;
     this.#open = new Map();
     this.#openRows = 0;
@@ -88,9 +93,10 @@ export class ReportSpool {
     for (const [report, rows] of parts(open)) {
       this.#sealedRows += rows;
       const report_id = randomUUID();
-      const body = JSON.stringify({ ...(node_id === null ? {} : { node_id }), report_id, ...report });
-      const bytes = await compress(body, { level: GZIP_LEVEL });
-      this.#sealed.push({ report_id, rows, bytes, ledger: (report.ledger ?? []) as LedgerRow[] });
+      const body = { ...(node_id === null ? {} : { node_id }), report_id, ...report };
+      const bytes = await compress(columns ? encodeReport(body) : JSON.stringify(body), { level: GZIP_LEVEL });
+      const type = columns ? REPORT_COLUMNS_TYPE : JSON_TYPE;
+      this.#sealed.push({ report_id, rows, bytes, type, ledger: (report.ledger ?? []) as LedgerRow[] });
     }
     this.#makeRoom();
   }

@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createCollectorClient } from '../client/collector-client.js';
 import { type ErrorCode, OrchestratorError } from '../contracts/errors.js';
 import { type Report, ReportSchema } from '../contracts/report.js';
+import { decodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
 import { schemaFaults } from '../contracts/schema.js';
 import { systemClock } from '../std/clock.js';
 import { silentLogger } from '../std/logger.js';
@@ -16,6 +17,9 @@ interface FakeCollector {
   readonly attempts: Report[];
   /** Status of the next answers. */
   status: number;
+  /** Content types that it says it reads; none: it is the reference's, without /v1/health. */
+  types: string[];
+  byColumns: number;
   stop(): Promise<void>;
 }
 
@@ -27,8 +31,14 @@ async function startCollector(port = 0): Promise<FakeCollector> {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
-      const body = Buffer.concat(chunks);
-      attempts.push(JSON.parse(gunzipSync(body).toString()) as Report);
+      if (request.method === 'GET') {
+        response.writeHead(collector.types.length > 0 ? 200 : 404);
+        return response.end(JSON.stringify({ status: 'ok', report_types: collector.types }));
+      }
+      const body = gunzipSync(Buffer.concat(chunks));
+      const isColumns = request.headers['content-type'] === REPORT_COLUMNS_TYPE;
+      if (isColumns) collector.byColumns += 1;
+      attempts.push((isColumns ? decodeReport(body) : JSON.parse(body.toString())) as Report);
       const code = CODES[collector.status] ?? 'REPORT_INVALID';
       response.writeHead(collector.status, { 'content-type': 'application/json' });
       if (collector.status === 200) response.end('{"result":"Succeeded"}');
@@ -40,6 +50,8 @@ async function startCollector(port = 0): Promise<FakeCollector> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     attempts,
     status: 200,
+    types: [],
+    byColumns: 0,
     stop: () =>
       new Promise((resolve) => {
         server.closeAllConnections();
@@ -82,6 +94,20 @@ test('while the collector is away reports are kept, and sent again with the same
   expect(back.attempts.map((report) => report.packet_info?.[0]?.sequence)).toEqual([1, 2]);
   expect(back.attempts[1]!.report_id).not.toBe(back.attempts[0]!.report_id);
   expect(back.attempts[0]!.node_id).toBe(4);
+});
+
+test('reports go by columns to a collector that reads them, and as JSON to any other', async () => {
+  const collector = await startCollector();
+  collector.types = ['application/json', REPORT_COLUMNS_TYPE];
+  const reporter = startReporter(collector.url);
+  reporter.add({ packet_info: [row(1)], sys_info: [{ timestamp: 2.5, gpu_info: [{ gpu_id: 0, gpu_util: 5 }] }] });
+  await until(() => collector.attempts.length === 1, 'the first report');
+  expect(collector.byColumns).toBe(1);
+  expect(collector.attempts[0]).toMatchObject({ node_id: 4, packet_info: [row(1)], sys_info: [{ timestamp: 2.5 }] });
+  const other = await startCollector();
+  startReporter(other.url).add({ packet_info: [row(1)] });
+  await until(() => other.attempts.length === 1, 'a report to the other');
+  expect(other.byColumns).toBe(0);
 });
 
 test('a busy collector is asked again, a report that it refuses is dropped and the reason is logged', async () => {

@@ -5,7 +5,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CollectorClient } from '../client/collector-client.js';
+import { unreachableCause } from '../client/http.js';
 import { toOrchestratorError } from '../contracts/errors.js';
+import { REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
 import { Backoff } from '../std/backoff.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
@@ -44,6 +46,8 @@ export class Reporter {
   #lossLoggedMs = Number.NEGATIVE_INFINITY;
   #lostRows = 0;
   #unreachable = false;
+  /** Null: not known. */
+  #columns: boolean | null = null;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
@@ -77,12 +81,26 @@ export class Reporter {
   }
 
   async #send(): Promise<void> {
-    await this.#spool.seal(this.#options.nodeId());
+    await this.#spool.seal(this.#options.nodeId(), await this.#readsColumns());
     this.#sayLost();
     this.#pump ??= this.#sendAll().finally(() => {
       this.#pump = null;
     });
     await this.#pump;
+  }
+
+  /** Asked once, and again after the collector was away: it may come back as another version, or as the reference's. */
+  async #readsColumns(): Promise<boolean> {
+    if (this.#columns === null && !this.#closing.signal.aborted) {
+      try {
+        const { report_types = [] } = await this.#options.collector.health();
+        this.#columns = report_types.includes(REPORT_COLUMNS_TYPE);
+      } catch (error) {
+        // It answered, though not as ours does: a collector of the reference.
+        if ((unreachableCause(error) ?? 'answer') === 'answer') this.#columns = false;
+      }
+    }
+    return this.#columns ?? false;
   }
 
   async #sendAll(): Promise<void> {
@@ -99,10 +117,10 @@ export class Reporter {
   }
 
   /** Null when the collector is done with it, else how long to wait before it is sent again, ms. */
-  async #sendOne({ report_id, rows, bytes }: SealedReport): Promise<number | null> {
+  async #sendOne({ report_id, rows, bytes, type }: SealedReport): Promise<number | null> {
     const { collector, logger } = this.#options;
     try {
-      await collector.report({ bytes, gzip: true });
+      await collector.report({ bytes, type, gzip: true });
       if (this.#unreachable) logger.info({ url: collector.url }, 'the collector takes reports again');
       this.#unreachable = false;
       return null;
@@ -115,6 +133,7 @@ export class Reporter {
       }
       const asked = error.context.retry_after_s;
       const waitMs = Math.max(this.#backoff.nextMs(), typeof asked === 'number' ? asked * 1000 : 0);
+      this.#columns = null;
       if (!this.#unreachable) logger.warn({ code: error.code, rows: this.#spool.rows }, error.message);
       this.#unreachable = true;
       return waitMs;
