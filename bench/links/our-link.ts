@@ -1,7 +1,8 @@
 /**
  * The product's own link with everything on: sender and receiver over the real handshake, acks and credits, a deadline
  * on every packet, a telemetry row at each end (flushed to the parent as a host flushes to its agent), and the meter.
- * Saturation runs under `all` (nothing may be dropped for speed), the paced flow under `latest`.
+ * Saturation runs under `all` (nothing may be dropped for speed), the paced flow under `latest`. Who receives is done with
+ * a packet at once and gives its memory back, as the handlers do that decode, encode and resize.
  */
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -12,16 +13,18 @@ import type { Delivery } from '#src/contracts/packet.js';
 import { linkPath, REPORT_FLUSH_MS } from '#src/handler-kit/host-protocol.js';
 import { Telemetry } from '#src/handler-kit/telemetry.js';
 import type { SocketAddress } from '#src/links/handshake.js';
-import type { Dial, LinkPacket } from '#src/links/link.js';
+import type { Arrival, Dial, LinkPacket } from '#src/links/link.js';
 import { LinkReceiver } from '#src/links/link-receiver.js';
 import { LinkSender } from '#src/links/link-sender.js';
 import { memoryDial } from '#src/links/memory-link.js';
 import { acceptLink, socketDial } from '#src/links/upgrade.js';
 import { systemClock } from '#src/std/clock.js';
+import { CorrectedClock } from '#src/std/corrected-clock.js';
 import { silentLogger } from '#src/std/logger.js';
 import type { Arrived, Pace, SendingEnd, Transport } from './transport.js';
 
-const clock = systemClock();
+/** A host's clock: the machine's, corrected by its agent. */
+const clock = new CorrectedClock(systemClock());
 const SESSION = 1;
 /** Far enough that nothing is late: what is measured is the check. */
 const DEADLINE_S = 10;
@@ -82,10 +85,11 @@ class Senders {
 function receiveAll(dialOf: (pace: Pace) => Dial, arrived: Arrived): Promise<{ address: string }> {
   const rows = telemetry();
   for (const pace of PACES) {
-    const onPacket = (packet: LinkPacket, bytes: number | null | undefined): void => {
+    const onPacket = (packet: LinkPacket, arrival: Arrival | null): void => {
       if (packet.kind === 'data' && packet.payload.type === 'bytes') {
-        rows.event(9, packet.sequence, 'recv', bytes);
+        rows.event(9, packet.sequence, 'recv', arrival?.bytes);
         arrived(packet.timestamp, packet.payload.data.length);
+        arrival?.release?.();
       }
       receiver.settle(packet.sequence);
     };
@@ -97,7 +101,7 @@ function receiveAll(dialOf: (pace: Pace) => Dial, arrived: Arrived): Promise<{ a
       dial: dialOf(pace),
       generation: 0,
       settled: null,
-      onPacket: (packet, arrival) => onPacket(packet, arrival?.bytes),
+      onPacket,
     });
     receiver.start();
   }

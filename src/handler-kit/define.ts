@@ -76,6 +76,11 @@ export interface ProcessingHandler {
   readonly concurrency?: number;
   /** `packets[i]` came in at input i; all have the same sequence. A throw drops the packet with reason `error`. */
   process(packets: readonly DataPacket[]): Promise<ProcessResult> | ProcessResult;
+  /**
+   * True: once `process` has resolved, this handler holds nothing of its input packets any more. Memory that came over a
+   * link is then read into again (unless an output lies in it), which saves what fresh memory costs: most of a raw frame's.
+   */
+  readonly letsGoOfInputs?: boolean;
   /** Sinks: a sequence ended before it came here. */
   dropped?(packet: DropPacket): void;
   /** The source has ended and everything before it has been processed. */

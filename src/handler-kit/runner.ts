@@ -22,6 +22,7 @@ import type { Account } from './account.js';
 import { type HandlerManifest, PacketDropped, type ProcessingHandler, type ProcessResult } from './define.js';
 import { HandlerMeter } from './handler-meter.js';
 import { type Finish, InOrder } from './in-order.js';
+import { InputMemory } from './input-memory.js';
 import { Join, type JoinedSet, type Outcome } from './join.js';
 import { type LinkWindow, Outputs } from './outputs.js';
 import type { Telemetry } from './telemetry.js';
@@ -48,6 +49,7 @@ export class HandlerRunner {
   readonly #options: RunnerOptions<ProcessingHandler>;
   readonly #join: Join;
   readonly #receivers: (LinkReceiver | undefined)[] = [];
+  readonly #memory: InputMemory | null;
   readonly meter = new HandlerMeter();
   readonly outputs: Outputs;
   /** Every sequence at or below it has its outcome. */
@@ -71,6 +73,7 @@ export class HandlerRunner {
     this.startsAfter = handler.committed ?? null;
     this.#handled = this.#settled = this.startsAfter ?? -1;
     this.#inOrder = new InOrder(handler.concurrency ?? 1);
+    this.#memory = handler.letsGoOfInputs === true ? new InputMemory() : null;
     this.#join = new Join({
       inputs: manifest.inputs.length,
       handlerId,
@@ -141,6 +144,7 @@ export class HandlerRunner {
   accept(index: number, packet: LinkPacket, arrival: Arrival | null): void {
     if (packet.kind === 'data' && arrival !== null) {
       this.#options.telemetry.event(this.#options.handlerId, packet.sequence, 'recv', arrival.bytes);
+      this.#memory?.arrived(packet, arrival);
     }
     this.#activeMs = performance.now();
     this.#join.accept(index, packet);
@@ -244,6 +248,7 @@ export class HandlerRunner {
         this.#options.account.note('delivered', set.sequence, set.sequence);
       }
       this.#emit(first, result);
+      this.#memory?.processed(set.packets, result.outputs);
     };
   }
 

@@ -27,8 +27,9 @@ export class Telemetry {
       this.#lost += 1;
       return;
     }
-    const row = { timestamp: this.#clock.now(), session_id: this.#sessionId, handler_id, sequence, event };
-    this.#rows.push(size === undefined ? row : { ...row, size });
+    const [timestamp, session_id] = [this.#clock.now(), this.#sessionId];
+    if (size === undefined) this.#rows.push({ timestamp, session_id, handler_id, sequence, event });
+    else this.#rows.push({ timestamp, session_id, handler_id, sequence, event, size });
   }
 
   /** What was gathered since the last call; null when there is nothing to say. */

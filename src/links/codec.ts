@@ -14,20 +14,27 @@ export type LinkFrame =
       readonly sentAt: number;
       readonly bytes: number;
       readonly ordinal: number;
+      /** See Arrival. */
+      readonly release?: (() => void) | undefined;
     }
   | { readonly kind: 'ack'; readonly ack: LinkAck; readonly carried: number }
   | { readonly kind: 'ping'; readonly sentAt: number }
   /** `echoed`: the `sentAt` of the ping that it answers. */
   | { readonly kind: 'pong'; readonly echoed: number };
 
-/** A frame from its three parts. `payload` becomes the packet's own. */
-export function assembleFrame(prefix: FramePrefix, metadata: Buffer, payload: Buffer): LinkFrame {
+/** A frame from its three parts. `payload` becomes the packet's own; `release` gives its memory back. */
+export function assembleFrame(
+  prefix: FramePrefix,
+  metadata: Buffer,
+  payload: Buffer,
+  release: (() => void) | undefined,
+): LinkFrame {
   const { kind, sentAt, ordinal } = prefix;
   if (kind === 'ping') return { kind, sentAt };
   if (kind === 'pong') return { kind, echoed: prefix.timestamp };
   if (kind === 'ack') return { kind, ack: { settled: prefix.sequence, received: prefix.extra }, carried: ordinal };
   const bytes = PREFIX_BYTES + prefix.metadataBytes + prefix.payloadBytes;
-  return { kind: 'packet', packet: assemblePacket(prefix, metadata, payload), sentAt, bytes, ordinal };
+  return { kind: 'packet', packet: assemblePacket(prefix, metadata, payload), sentAt, bytes, ordinal, release };
 }
 
 function assemblePacket(prefix: FramePrefix, metadata: Buffer, payload: Buffer): LinkPacket {

@@ -2,18 +2,16 @@
  * Bytes of a connection into frames, however they are cut. Each payload byte is copied once at most: into the buffer that
  * its packet will own; large payloads are read straight into it (`readTarget` and `filled`, for sockets with `onread`).
  * A read into a large payload may run a little beyond it, into room that belongs to nobody: there it finds the next
- * frame's prefix, so that a stream of large packets costs one read for each and is not copied at all.
+ * frame's prefix, so that a stream of large packets costs one read for each and is not copied at all. The memory of a
+ * large payload is lent: `release` of its frame gives it back.
  * Invariant: nothing is allocated for a length that was not checked, and chunks given to `push` are never kept.
  */
 import { assembleFrame, type LinkFrame } from './codec.js';
 import { READ_SCRATCH_BYTES } from './link.js';
-import { PayloadBuffers } from './payload-buffers.js';
+import { LENT_BYTES_MIN, PayloadBuffers } from './payload-buffers.js';
 import { type FramePrefix, PREFIX_BYTES, readPrefix } from './prefix.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
-
-/** Payloads with at least this much to come are read in place, bytes; for less the scratch takes several frames at once. */
-const IN_PLACE_BYTES_MIN = 8 * 1024;
 
 /** Room behind a large payload, bytes: the next prefix and the metadata that most packets have. */
 const READ_AHEAD_BYTES = 512;
@@ -32,6 +30,7 @@ export class FrameDecoder {
   /** The payload's memory, and behind it the room to read ahead, if it has that. */
   #body = EMPTY;
   #bodyFilled = 0;
+  #release: (() => void) | undefined;
   #scratch: Buffer | null = null;
   #completed = 0;
 
@@ -83,17 +82,24 @@ export class FrameDecoder {
     if (end > payloadBytes) this.push(body.subarray(payloadBytes, end));
   }
 
+  /** Down to the last byte: the room behind it takes what comes next. */
   #inPlace(): boolean {
     if (this.#prefix === null || this.#metadataFilled < this.#metadata.length) return false;
-    return this.#prefix.payloadBytes - this.#bodyFilled >= IN_PLACE_BYTES_MIN;
+    return this.#prefix.payloadBytes >= LENT_BYTES_MIN;
   }
 
   #begin(prefix: FramePrefix): void {
     const { metadataBytes, payloadBytes } = prefix;
     this.#prefix = prefix;
     this.#metadata = metadataBytes === 0 ? EMPTY : Buffer.allocUnsafe(metadataBytes);
-    const ahead = payloadBytes < IN_PLACE_BYTES_MIN ? 0 : READ_AHEAD_BYTES;
-    this.#body = payloadBytes === 0 ? EMPTY : this.#buffers.take(payloadBytes + ahead);
+    if (payloadBytes >= LENT_BYTES_MIN) {
+      const { bytes, release } = this.#buffers.lend(payloadBytes + READ_AHEAD_BYTES);
+      this.#body = bytes;
+      this.#release = release;
+    } else {
+      this.#body = payloadBytes === 0 ? EMPTY : this.#buffers.cut(payloadBytes);
+      this.#release = undefined;
+    }
     this.#metadataFilled = this.#bodyFilled = 0;
     this.#finish();
   }
@@ -130,7 +136,7 @@ export class FrameDecoder {
     if (this.#metadataFilled < this.#metadata.length || this.#bodyFilled < prefix.payloadBytes) return;
     const body = this.#body;
     const payload = body.length === prefix.payloadBytes ? body : body.subarray(0, prefix.payloadBytes);
-    const frame = assembleFrame(prefix, this.#metadata, payload);
+    const frame = assembleFrame(prefix, this.#metadata, payload, this.#release);
     this.#prefix = null;
     this.#metadata = this.#body = EMPTY;
     this.#completed += 1;

@@ -119,10 +119,10 @@ export class IncomingLanes implements IncomingChannel {
     );
   }
 
-  #handOn({ packet, sentAt, bytes }: PacketFrame): void {
+  #handOn({ packet, sentAt, bytes, release }: PacketFrame): void {
     this.#next += 1;
     this.#policy.delay((this.#options.clock.now() - sentAt) * 1000);
-    this.#options.events.packet(packet, { bytes, sentAt });
+    this.#options.events.packet(packet, { bytes, sentAt, release });
   }
 
   #onRtt(lane: Lane, rttMs: number): void {

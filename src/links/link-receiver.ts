@@ -14,6 +14,7 @@ import type { Delivery } from '../contracts/packet.js';
 import { Backoff } from '../std/backoff.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
+import { AckPacer } from './ack-pacer.js';
 import {
   type Arrival,
   type Dial,
@@ -58,7 +59,7 @@ export class LinkReceiver {
   /** False until the first packet tells where this receiver begins. */
   #begun: boolean;
   #settled: number;
-  #ackDue = false;
+  readonly #acks = new AckPacer(() => this.#acknowledge());
   /** Sequence of the end, once it came. */
   #end: number | null = null;
   #closed = false;
@@ -130,11 +131,12 @@ export class LinkReceiver {
   settle(sequence: number): void {
     if (sequence <= this.#settled) return;
     this.#settled = sequence;
-    this.#scheduleAck();
+    this.#ackLater(0);
   }
 
   close(): void {
     this.#closed = true;
+    this.#acks.stop();
     this.#drop('closed');
   }
 
@@ -188,7 +190,7 @@ export class LinkReceiver {
 
   #onPacket(packet: LinkPacket, arrival: Arrival): void {
     this.#backoff.reset();
-    this.#scheduleAck();
+    this.#ackLater(arrival.bytes ?? 0);
     if (packet.sequence <= this.#received) {
       this.#meter.duplicates += 1;
       return;
@@ -221,15 +223,14 @@ export class LinkReceiver {
     );
   }
 
-  /** One acknowledgement per turn of the event loop, whatever arrived in it. */
-  #scheduleAck(): void {
-    if (this.#ackDue) return;
-    this.#ackDue = true;
-    setImmediate(() => {
-      this.#ackDue = false;
-      if (!this.#open) return;
-      this.#channel?.ack(this.#acknowledgement());
-    });
+  /** By reference an acknowledgement costs nothing, so it need not wait. */
+  #ackLater(bytes: number): void {
+    const upTo = this.#options.delivery === 'all' ? this.#settled : this.#received;
+    this.#acks.progress(upTo, bytes, this.#transport === 'in_host');
+  }
+
+  #acknowledge(): void {
+    if (this.#open) this.#channel?.ack(this.#acknowledgement());
   }
 
   #acknowledgement(): LinkAck {

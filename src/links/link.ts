@@ -50,6 +50,8 @@ export interface Arrival {
   readonly bytes: number | null;
   /** Sender's clock when it was written, s. */
   readonly sentAt: number;
+  /** Gives the payload's memory back for the next packets; only when nobody holds any of it. It need not be called. */
+  readonly release?: (() => void) | undefined;
 }
 
 /** A live connection as the sender sees it. */
@@ -103,6 +105,16 @@ export const SOCKET_BUFFER_BYTES = 2048 * KiB;
 
 /** Scratch for reads of headers and small packets, bytes; payloads with more than this to come are read in place. */
 export const READ_SCRATCH_BYTES = 64 * KiB;
+
+/**
+ * A receiver acknowledges when so much has come since it last did, or after the time below: a quarter of the smaller
+ * window, and half of what a sender lets wait, so that it never stands still for want of an acknowledgement.
+ */
+export const ACK_PACKETS = LATEST_WINDOW_PACKETS / 4;
+export const ACK_BYTES = SOCKET_BUFFER_BYTES / 2;
+
+/** An acknowledgement waits for company this long, ms: each one costs both ends a system call and wakes the sender. */
+export const ACK_DELAY_MS = 2;
 
 /** Each end says something at least this often, ms. */
 export const LINK_PING_MS = 1000;

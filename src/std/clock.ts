@@ -25,17 +25,25 @@ export const CLOCK_AGREEMENT_MS = 2;
 /** A wall clock that is set back by more than this is believed; less is waited out, so that events keep their order, ms. */
 const BACKWARD_MS_MAX = 1000;
 
+/** How often the coarse clock is looked at, ms: it has no finer step, and a look costs as much as one at the fine clock. */
+const LOOK_MS = 1;
+
 /**
  * The machine's wall clock with the resolution of its monotonic one. It follows when the wall clock is set, so that all
  * processes of a machine agree to within 2 ms, whenever they were started; and it does not run backwards for small steps.
  */
 export function systemClock({ wallMs, monotonicMs }: ClockSources = MACHINE): Clock {
   let originMs = wallMs() - monotonicMs();
+  let lookedMs = monotonicMs();
   const ordered = inOrder();
   const nowMs = () => {
-    const driftMs = wallMs() - (originMs + monotonicMs());
-    if (Math.abs(driftMs) > CLOCK_AGREEMENT_MS) originMs += driftMs;
-    return ordered(originMs + monotonicMs());
+    const fineMs = monotonicMs();
+    if (fineMs - lookedMs >= LOOK_MS) {
+      lookedMs = fineMs;
+      const driftMs = wallMs() - (originMs + fineMs);
+      if (Math.abs(driftMs) > CLOCK_AGREEMENT_MS) originMs += driftMs;
+    }
+    return ordered(originMs + fineMs);
   };
   return { now: () => nowMs() / 1000, monotonicMs };
 }

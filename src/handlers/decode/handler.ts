@@ -6,6 +6,7 @@ import { inputAs } from '../ports.js';
 export async function create(_context: HandlerContext<object>): Promise<ProcessingHandler> {
   return {
     kind: 'processing',
+    letsGoOfInputs: true,
     async process(packets) {
       return { outputs: [await decodePicture(inputAs(packets, 0, 'jpeg').data)] };
     },

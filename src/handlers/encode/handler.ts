@@ -7,6 +7,7 @@ import type { EncodeParams } from './manifest.js';
 export async function create({ params }: HandlerContext<EncodeParams>): Promise<ProcessingHandler> {
   return {
     kind: 'processing',
+    letsGoOfInputs: true,
     async process(packets) {
       const given = inputAs(packets, 0, 'frame');
       const frame = given.width > params.width ? await sized(given, params.width, 0) : given;

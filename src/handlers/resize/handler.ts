@@ -6,6 +6,7 @@ import type { ResizeParams } from './manifest.js';
 export async function create({ params }: HandlerContext<ResizeParams>): Promise<ProcessingHandler> {
   return {
     kind: 'processing',
+    letsGoOfInputs: true,
     async process(packets) {
       return { outputs: [await sized(inputAs(packets, 0, 'frame'), params.width, params.height)] };
     },
