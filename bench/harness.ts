@@ -64,7 +64,8 @@ export async function runCases(options: BenchOptions): Promise<BenchRow[]> {
   });
 }
 
-function printed(value: number): string {
+/** With as many digits as mean something. */
+export function printed(value: number): string {
   if (!Number.isFinite(value)) return '-';
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 3;
   return value.toFixed(digits);
@@ -80,11 +81,21 @@ export function printTable(rows: readonly BenchRow[]): void {
     row.ratio === undefined ? '' : row.ratio.toFixed(2),
     row.reference ?? '',
   ]);
+  printLines(head, cells, 2, new Set([3, 5]));
+}
+
+/** Columns from `numericFrom` on are numbers, except those in `texts`. */
+export function printLines(
+  head: readonly string[],
+  cells: readonly (readonly string[])[],
+  numericFrom: number,
+  texts: ReadonlySet<number> = new Set(),
+): void {
   const widths = head.map((title, column) => Math.max(title.length, ...cells.map((line) => line[column]!.length)));
-  const numeric = new Set([2, 4]);
+  const isNumeric = (column: number) => column >= numericFrom && !texts.has(column);
   const line = (parts: readonly string[]) =>
     parts
-      .map((part, column) => (numeric.has(column) ? part.padStart(widths[column]!) : part.padEnd(widths[column]!)))
+      .map((part, column) => (isNumeric(column) ? part.padStart(widths[column]!) : part.padEnd(widths[column]!)))
       .join('  ')
       .trimEnd();
   console.log([line(head), widths.map((width) => '-'.repeat(width)).join('  '), ...cells.map(line)].join('\n'));

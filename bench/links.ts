@@ -5,6 +5,7 @@
  */
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import { Pair } from './links/pair.js';
+import { printLinksTable } from './links/table.js';
 import { TRANSPORTS } from './links/transports.js';
 import type { BenchContext } from './run.js';
 
@@ -35,3 +36,5 @@ export async function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]
     for (const { pair } of pairs) pair.close();
   }
 }
+
+export const print = printLinksTable;

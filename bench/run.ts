@@ -9,10 +9,13 @@ export interface BenchContext {
 
 interface BenchModule {
   run(context: BenchContext): Promise<BenchRow[]>;
+  /** Its own form of the table, where one line for each figure would be too long. */
+  print?(rows: readonly BenchRow[]): void;
 }
 
 const BENCHES: Record<string, () => Promise<BenchModule>> = {
   allocation: () => import('./allocation.js'),
+  chain: () => import('./chain.js'),
   links: () => import('./links.js'),
   lossy: () => import('./lossy.js'),
   overload: () => import('./overload.js'),
@@ -40,10 +43,10 @@ if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
 
 const all: BenchRow[] = [];
 for (const name of positionals.length > 0 ? positionals : Object.keys(BENCHES)) {
-  const { run } = await BENCHES[name]!();
+  const { run, print = printTable } = await BENCHES[name]!();
   const rows = await run({ rounds, rawFile: values.raw });
   console.log(`\nbench ${name}: medians of ${rounds} interleaved rounds`);
-  printTable(rows);
+  print(rows);
   all.push(...rows);
 }
 if (values.json !== undefined) writeRows(values.json, all);

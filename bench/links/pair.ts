@@ -8,10 +8,10 @@ import type { Pace, Transport } from './transport.js';
 
 const ENTRY = fileURLToPath(new URL('./peer.js', import.meta.url));
 /** A figure is taken this long after a flow has begun, ms. */
-const WARM_MS = 150;
-const SATURATED_MS = 400;
-/** 36 packets at 30 fps. */
-const PACED_MS = 1200;
+const WARM_MS = 120;
+const SATURATED_MS = 350;
+/** 27 packets at 30 fps. */
+const PACED_MS = 900;
 
 class PeerProcess {
   readonly #child: ChildProcess;
