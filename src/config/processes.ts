@@ -6,6 +6,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { OrchestratorError } from '../contracts/errors.js';
+import { isAddress } from '../std/address.js';
 import { type DatabaseConfig, databaseOf, databaseRule } from './database.js';
 import { expandHome, tlsCaFileFromEnvironment, tokenFromEnvironment } from './environment.js';
 import { parseIni } from './ini.js';
@@ -121,7 +122,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     memMb: node.mem_mb ?? null,
     threads: node.threads ?? 1,
     dataDir: path(node.data_path),
-    allow: sources.allow.map(path),
+    allow: sources.allow.map((entry) => (isAddress(entry) ? entry : path(entry))),
     commands: external.commands,
     cacheDir: path(models.cache_path),
     reporter: reporter.enabled

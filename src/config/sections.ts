@@ -139,7 +139,8 @@ export const NodeConfFileSchema = Type.Object({
   sources: Type.Object({
     allow: list(
       ['.'],
-      'Directories in which sessions may name pictures, models and galleries (ours), separated by commas.',
+      'What sessions may name (ours), separated by commas: directories with pictures, videos, galleries; devices ' +
+        '(/dev/video0); addresses of streams by their beginning (rtsp://cam-1, http://10.0.0.5:8080/, or rtsp:// for all).',
     ),
   }),
   external: Type.Object({

@@ -86,13 +86,17 @@ export const ERROR_CATALOGUE = {
   GPU_UNAVAILABLE: { status: 400, help: 'gpu: true was asked for, but no CUDA provider is there.' },
   SOURCE_FORBIDDEN: {
     status: 403,
-    help: 'A file source, model or output path lies outside the directories that the operator of the node allowed.',
+    help: 'A file, device, address or output path lies outside what the operator of the node allowed ([sources] allow).',
+  },
+  SOURCE_NOT_FOUND: { status: 404, help: 'A source names no readable picture or video.' },
+  FFMPEG_MISSING: {
+    status: 400,
+    help: 'Video files, streams, cameras and MP4 output need the ffmpeg program on the PATH of the node.',
   },
   COMMAND_FORBIDDEN: {
     status: 403,
     help: 'A handler names a command that the operator of the node did not allow ([external] commands), word for word.',
   },
-  SOURCE_NOT_FOUND: { status: 404, help: 'A source names no readable picture.' },
   // links
   LINK_PROTOCOL: { status: 400, help: 'A peer sent bytes that are not the link protocol, or broke one of its bounds.' },
   PROBE_BUSY: { status: 503, help: 'The node measures another path now, or is measured; ask again later.' },

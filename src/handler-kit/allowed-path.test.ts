@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, symlinkSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { allowedPath } from './allowed-path.js';
+import { allowedPath, allowedUrl } from './allowed-path.js';
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), 'allowed-')));
 const inside = join(root, 'pictures');
@@ -39,4 +39,33 @@ test.each([
 
 test('without allowed directories nothing is allowed', () => {
   expect(() => allowedPath(join(inside, 'a.jpg'), [])).toThrow('is not in a directory that this node allows (none)');
+});
+
+test.each([
+  ['rtsp://cam:554/live', 'rtsp://'],
+  ['rtsp://user:secret@cam/live', 'rtsp://cam'],
+  ['http://cam:8080/a/stream.mjpeg?x=1', 'http://cam:8080/a'],
+  ['http://cam/a', 'http://cam/a/'],
+])('%s is allowed by %s', (url, entry) => {
+  expect(allowedUrl(url, ['/somewhere', entry])).toBe(new URL(url).href);
+});
+
+test.each([
+  ['http://other/a', 'http://cam/'],
+  ['http://cam:81/a', 'http://cam/'],
+  ['https://cam/a', 'http://cam/'],
+  ['http://cam/ab', 'http://cam/a'],
+  ['http://cam/a/../b', 'http://cam/a'],
+  ['http://cam.evil/', 'http://cam'],
+  ['http://user:secret@other/', 'http://cam'],
+  ['http://', 'http://cam'],
+  ['http://cam/', '/somewhere'],
+])('%s is not allowed by %s', (url, entry) => {
+  const act = () => allowedUrl(url, [entry]);
+  expect(act).toThrow(expect.objectContaining({ code: 'SOURCE_FORBIDDEN' }));
+  expect(act).not.toThrow(/secret/);
+});
+
+test('an address among the allowed allows no path', () => {
+  expect(() => allowedPath('rtsp:/cam', ['rtsp://cam'])).toThrow('allows (none)');
 });

@@ -40,6 +40,8 @@ export interface HandlerContext<P> {
   readonly url: string;
   /** How to start a command line that a parameter gave; throws COMMAND_FORBIDDEN when the operator did not allow it. */
   allowedCommand(command: string): CommandStart;
+  /** The normal form of an address that a parameter named; throws SOURCE_FORBIDDEN outside what the operator allowed. */
+  allowedUrl(url: string): string;
   /** Says what slow preparation (a model conversion) is doing. */
   progress(message: string): void;
 }

@@ -13,7 +13,7 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
 import { allowedCommand } from './allowed-command.js';
-import { allowedPath } from './allowed-path.js';
+import { allowedPath, allowedUrl } from './allowed-path.js';
 import type { Handler, HandlerContext, HandlerManifest } from './define.js';
 import {
   type HostConfig,
@@ -196,6 +196,7 @@ function contextOf(options: CreateOptions, params: Record<string, unknown>): Han
     allowedPath: (path) => allowedPath(path, config.allow),
     url: config.nodeUrl + handlerPath(config.session_id, spec.handler_id),
     allowedCommand: (command) => allowedCommand(command, config, spec.handler_id),
+    allowedUrl: (url) => allowedUrl(url, config.allow),
     progress: options.onProgress,
   };
 }

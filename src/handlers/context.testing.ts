@@ -69,6 +69,10 @@ export function testContext(
     allowedCommand(command) {
       throw new OrchestratorError('COMMAND_FORBIDDEN', `${command} is not allowed in this test`);
     },
+    allowedUrl(url) {
+      if (allow === sep) return url;
+      throw new OrchestratorError('SOURCE_FORBIDDEN', `${url} is not allowed`);
+    },
     progress() {},
     warnings,
   };

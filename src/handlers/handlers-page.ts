@@ -31,6 +31,22 @@ A crop is small because it travels between nodes. Objects smaller than the frame
 frame than in a crop.
 `;
 
+const CAPTURE = `
+## Sources
+
+Video files, streams and cameras are read by the \`ffmpeg\` program of the node, a supervised subprocess; without it they are
+refused by name. A source must be allowed on its node (\`[sources] allow\`, or \`up --allow\`): directories,
+devices (\`/dev/video0\`) and addresses by their beginning (\`rtsp://cam-1\`, \`http://10.0.0.5:8080/\`).
+
+- Frame n of a **file** has sequence n, also after a restart; its end is the end of the session. \`fps\` thins it out and paces
+  it, 0 reads it as fast as it is worked on. A file that breaks off gives what it holds, then a sequence that is
+  accounted as an error with ffmpeg's words.
+- A **stream** (\`rtsp://\`, \`http://\`: MJPEG, MPEG-TS and others; no playlists) or **camera** is live. When it breaks off, or gives nothing
+  for \`stall_s\`, it is opened again after pauses that grow to 10 s, as long as the session runs; nothing else restarts. One
+  that is not there yet at the start is waited for in the same way. A video file behind \`http://\` is read like a file.
+- **Pictures** are read by the handler itself.
+`;
+
 const RENDER = `
 ## What render writes and shows
 
@@ -47,6 +63,10 @@ outlive the process at once; they are forced to the disk when the stream ends, s
 Pages, at the node under \`/v1/sessions/ID/handlers/HANDLER/pages/\`: \`index.html\` (the stream with fps and boxes),
 \`stream.mjpeg\` (16 viewers at most; a slow one sees fewer frames and holds up nothing), \`frame.jpg\`, \`boxes.json\` (the
 latest line and fps) and \`boxes.jsonl\`.
+
+With \`video\` the frames are also recorded as an MP4 that can be played whenever the writer dies (a restart goes on in
+the next file). With \`webhook\` the lines of \`boxes.jsonl\` are posted to an address
+that the node allows (\`application/x-ndjson\`, up to 200 lines a request); while it is away 18 000 lines wait for it.
 `;
 
 const EXTERNAL = `
@@ -95,7 +115,7 @@ export function handlersPage(types: readonly HandlerType[]): string {
   const overview = ['| id | name | also | in | out | host |', '| --- | --- | --- | --- | --- | --- |', ...table].join(
     '\n',
   );
-  return `${[HEAD, overview, BOXES, RENDER, EXTERNAL, MISSING, '\n## Parameters', ...types.map(section)]
+  return `${[HEAD, overview, BOXES, CAPTURE, RENDER, EXTERNAL, MISSING, '\n## Parameters', ...types.map(section)]
     .join('\n')
     .replaceAll(/\n{3,}/g, '\n\n')
     .trimEnd()}\n`;

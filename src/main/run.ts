@@ -11,6 +11,7 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { BoxRecord } from '../contracts/packet.js';
 import type { SessionPlan } from '../contracts/plan.js';
 import { listSourceFiles, type SourceFile } from '../handlers/capture/files.js';
+import { isVideoName } from '../handlers/capture/source-kind.js';
 import { decodePicture } from '../vision/images.js';
 import { BoxesJournal, findOutput, type JournalLine } from './boxes-journal.js';
 import { type LocalCluster, startCluster } from './cluster.js';
@@ -62,6 +63,11 @@ const POLL_MS = 40;
 const STATE_POLL_MS = 400;
 
 export async function runService(options: RunOptions): Promise<RunSummary> {
+  const video = options.inputs.find(isVideoName);
+  if (video !== undefined) {
+    const message = `${video} is a video; run takes pictures: start a session with --source ${video}`;
+    throw new OrchestratorError('USAGE', message);
+  }
   const pictures = options.inputs.flatMap((input) => listSourceFiles(input, (path) => resolve(path)));
   const dataDir = mkdtempSync(join(tmpdir(), 'orchestrator-run-'));
   let cluster: LocalCluster | null = null;

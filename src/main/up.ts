@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UP_DIR } from '../config/cluster-file.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import { isAddress } from '../std/address.js';
 import { type ClusterNode, startCluster } from './cluster.js';
 import { freshDirectory, releaseDirectory } from './fresh-directory.js';
 import { SERVICES_DIR } from './package-facts.js';
@@ -50,7 +51,7 @@ export async function runUp(options: UpOptions): Promise<void> {
     dataDir,
     nodes,
     servicesDir: resolve(options.servicesDir ?? SERVICES_DIR),
-    allow: options.allow.map((directory) => resolve(directory)),
+    allow: options.allow.map((entry) => (isAddress(entry) ? entry : resolve(entry))),
     commands: options.commands,
     collector: true,
     port: options.port,

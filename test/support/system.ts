@@ -37,6 +37,8 @@ export interface TestSystem extends LocalCluster {
   pictures(name: string, count: number, replace?: ReadonlyMap<number, Buffer>): string;
   /** Lines of the only boxes.jsonl of a session. */
   journal(sessionId: number): JournalLine[];
+  /** Path of the only file of that name that a session wrote. */
+  output(sessionId: number, name: string): string;
 }
 
 export interface JournalLine {
@@ -77,6 +79,12 @@ export async function startSystem(options: SystemOptions): Promise<TestSystem> {
     reportPeriodS: 0.5,
     ...(databaseSection === undefined ? {} : { databaseSection }),
   });
+  const outputOf = (sessionId: number, name: string): string => {
+    const files = findFiles(dataDir, name).filter((path) => path.split(/[\\/]/).includes(String(sessionId)));
+    if (files.length !== 1)
+      throw new Error(`${files.length} files ${name} of session ${sessionId}: ${files.join(', ')}`);
+    return files[0]!;
+  };
   return {
     ...cluster,
     dir,
@@ -91,10 +99,9 @@ export async function startSystem(options: SystemOptions): Promise<TestSystem> {
       }
       return directory;
     },
+    output: outputOf,
     journal(sessionId) {
-      const files = findFiles(dataDir, 'boxes.jsonl').filter((path) => path.split(/[\\/]/).includes(String(sessionId)));
-      if (files.length !== 1) throw new Error(`${files.length} journals of session ${sessionId}: ${files.join(', ')}`);
-      return readFileSync(files[0]!, 'utf8')
+      return readFileSync(outputOf(sessionId, 'boxes.jsonl'), 'utf8')
         .split('\n')
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line) as JournalLine);

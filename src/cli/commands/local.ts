@@ -172,7 +172,10 @@ function addUp(program: Command): void {
     .option('--nodes <n>', 'local node agents', integer, 1)
     .option('--port <n>', 'port of the coordinator', integer, 7000)
     .option('--services <dir>', 'directory of service files (default: those of the package)')
-    .option('--allow <dirs...>', 'directories in which sessions may name files (default: the working directory)')
+    .option(
+      '--allow <dirs...>',
+      'directories, devices and addresses (rtsp://cam) that sessions may name (default: the working directory)',
+    )
     .option('--command <lines...>', 'command lines that external handlers may start, word for word (default: none)')
     .option('--shape <node=rtt_ms,mbit>', 'emulate the access link of a node; may be repeated', nodeShape)
     .description('start a controller and local nodes, until Ctrl-C')

@@ -81,7 +81,10 @@ function addStart(session: Command): void {
   session
     .command('start')
     .argument('<service>', 'service name or id')
-    .option('--source <source>', 'pictures: a file, a pattern or a directory on the source node')
+    .option(
+      '--source <source>',
+      'a video, pictures (file, pattern, directory), a camera (0) or a stream (rtsp://, http://), on the source node',
+    )
     .option('--source-node <node>', 'node (id or name) of the source; the first node of type client when absent')
     .option('--fps <n>', 'frames per second', number)
     .option('--max-latency <duration>', 'end-to-end p95, for example 80ms', durationMs)

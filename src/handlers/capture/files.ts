@@ -10,22 +10,6 @@ import { OrchestratorError } from '../../contracts/errors.js';
 export const SOURCE_FILES_MAX = 1_000_000;
 
 const PICTURE_EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
-const VIDEO_EXTENSIONS = new Set([
-  '.mp4',
-  '.avi',
-  '.mkv',
-  '.mov',
-  '.webm',
-  '.m4v',
-  '.mpg',
-  '.mpeg',
-  '.ts',
-  '.wmv',
-  '.flv',
-]);
-const WHAT_IS_SUPPORTED =
-  'this version reads pictures: a file, a pattern (pics/*.jpg), a numbered sequence (img_%04d.jpg) or a directory';
-
 export interface SourceFile {
   /** As the source names it, with the pattern replaced by what matched: what `metadata.input` says. */
   readonly name: string;
@@ -33,9 +17,8 @@ export interface SourceFile {
   readonly path: string;
 }
 
-/** Throws HANDLER_PARAMS_INVALID for cameras, URLs and videos, SOURCE_FORBIDDEN, and SOURCE_NOT_FOUND when nothing matches. */
+/** Throws SOURCE_FORBIDDEN, and SOURCE_NOT_FOUND when nothing matches. */
 export function listSourceFiles(source: string | number, allowedPath: (path: string) => string): SourceFile[] {
-  refuseOtherMedia(source);
   const given = String(source);
   const kind = kindOf(allowedOrNull(given, allowedPath));
   let names: string[];
@@ -57,18 +40,6 @@ export function listSourceFiles(source: string | number, allowedPath: (path: str
     );
   }
   return names.map((name) => ({ name, path: allowedPath(name) }));
-}
-
-function refuseOtherMedia(source: string | number): void {
-  const refuse = (what: string) =>
-    new OrchestratorError('HANDLER_PARAMS_INVALID', `source ${source}: ${what} not supported; ${WHAT_IS_SUPPORTED}`, {
-      source,
-    });
-  if (typeof source === 'number' || /^\d+$/.test(source) || source.startsWith('/dev/video')) {
-    throw refuse('cameras are');
-  }
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(source)) throw refuse('URLs are');
-  if (VIDEO_EXTENSIONS.has(extname(source).toLowerCase())) throw refuse('video files are');
 }
 
 /** A name with * or % in it may be a real file; one that is not allowed is refused when its directory is listed. */

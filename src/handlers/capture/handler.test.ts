@@ -85,20 +85,6 @@ describe('what a source names', () => {
     expect(names('what?.jpg')).toEqual(['what?.jpg']);
   });
 
-  test.each([
-    [0, 'cameras'],
-    ['2', 'cameras'],
-    ['rtsp://10.0.0.1/live', 'URLs'],
-    ['clip.mp4', 'video files'],
-  ])('%s is refused by name, with what is supported', (source, what) => {
-    expect(() => names(source)).toThrow(
-      expect.objectContaining({
-        code: 'HANDLER_PARAMS_INVALID',
-        message: expect.stringMatching(new RegExp(`${what} are not supported; this version reads pictures`)),
-      }),
-    );
-  });
-
   test.each(['nothing.jpg', 'no/*.jpg', 'none_%d.jpg', '.'])('%s names no picture', (source) => {
     expect(() => names(source)).toThrow(expect.objectContaining({ code: 'SOURCE_NOT_FOUND' }));
   });

@@ -1,16 +1,17 @@
 /**
- * Pictures from files, paced like a camera. Sequence number n is file n (modulo their count with `loop`), so that a source
+ * Pictures from files, paced like a camera (video is read by video.ts). Sequence number n is file n (modulo their count with `loop`), so that a source
  * that is started again goes on where it was. A picture that cannot be read takes its sequence number with it as a skip.
  */
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame, PacketMetadata } from '../../contracts/packet.js';
 import type { HandlerContext, SourceControl, SourceHandler } from '../../handler-kit/define.js';
 import { decodePicture } from '../../vision/images.js';
 import { sized } from '../sized.js';
 import { listSourceFiles, type SourceFile } from './files.js';
 import type { CaptureParams } from './manifest.js';
-import { nextDueMs } from './pace.js';
+import { pacer } from './pace.js';
+import { videoSource } from './source-kind.js';
+import { createVideo } from './video.js';
 
 interface Picture {
   readonly payload: Frame | { readonly skip: string };
@@ -19,6 +20,8 @@ interface Picture {
 
 export async function create(context: HandlerContext<CaptureParams>): Promise<SourceHandler> {
   const { source, loop } = context.params;
+  const video = videoSource(context);
+  if (video !== null) return createVideo(context, video);
   const files = listSourceFiles(source, (path) => context.allowedPath(path));
   context.logger.debug({ source, files: files.length }, 'source listed');
   return {
@@ -40,7 +43,7 @@ async function run(
     const file = fileAt(sequence);
     return file === undefined || signal.aborted ? null : readPicture(context, file);
   };
-  const pace = pacer(context, signal);
+  const pace = pacer(context.params.fps, context.clock, signal);
   let ahead = read(control.nextSequence());
   while (ahead !== null && !signal.aborted) {
     const picture = await ahead;
@@ -74,15 +77,4 @@ async function readPicture(context: HandlerContext<CaptureParams>, file: SourceF
 async function picture(data: Buffer, { width, height }: CaptureParams): Promise<Frame> {
   if (width > 0 && height > 0) return decodePicture(data, { width, height });
   return sized(await decodePicture(data), width, height);
-}
-
-/** Waits until the next picture is due, or the session stops. */
-function pacer({ params, clock }: HandlerContext<CaptureParams>, signal: AbortSignal): () => Promise<void> {
-  if (params.fps === 0) return async () => {};
-  let dueMs: number | null = null;
-  return async () => {
-    const nowMs = clock.monotonicMs();
-    dueMs = nextDueMs(dueMs, nowMs, 1000 / params.fps);
-    if (dueMs > nowMs) await sleep(dueMs - nowMs, undefined, { signal }).catch(() => {});
-  };
 }

@@ -6,8 +6,8 @@ const params = Type.Object({
   source: Type.Union([Type.Integer({ minimum: 0 }), Type.String({ minLength: 1 })], {
     default: 0,
     description:
-      'A picture (`a.jpg`), a pattern (`pics/*.jpg`, with * and ?), a numbered sequence (`img_%04d.png`) or a ' +
-      'directory, in natural order. Cameras (the default 0), URLs and video files are refused by name in this version',
+      'A camera (`0` is /dev/video0), a stream (`rtsp://`, `http://`), a video file, or pictures: one (`a.jpg`), a pattern ' +
+      '(`pics/*.jpg`, with * and ?), a numbered sequence (`img_%04d.png`) or a directory, in natural order',
   }),
   width: sidePx('width', 0, '0 = as the file is (with height 0) or in proportion'),
   height: sidePx('height', 0, '0 = as the file is (with width 0) or in proportion'),
@@ -15,9 +15,15 @@ const params = Type.Object({
     minimum: 0,
     maximum: 1000,
     default: 25,
-    description: 'Pictures per second by the clock; 0 = as fast as they are taken',
+    description: 'Pictures per second by the clock, at most those that a video has; 0 = as fast as they are taken',
   }),
-  loop: Type.Boolean({ default: false, description: 'Begin again after the last picture, for ever' }),
+  loop: Type.Boolean({ default: false, description: 'Begin again after the last picture or frame, for ever' }),
+  stall_s: Type.Number({
+    minimum: 1,
+    maximum: 3600,
+    default: 10,
+    description: 'A camera or stream that gives nothing for so long is opened anew, s',
+  }),
 });
 export type CaptureParams = Static<typeof params>;
 
@@ -25,7 +31,7 @@ export const manifest = defineHandler({
   handler_type_id: 2,
   handler_type_name: 'capture',
   aliases: ['Capture'],
-  description: 'Emits pictures from files: one file, a pattern, a numbered sequence, or a directory',
+  description: 'Emits frames of a camera, a stream, a video file, or picture files',
   inputs: [],
   outputs: [{ name: 'frame', emits: 'frame' }],
   params,

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   existsSync,
@@ -269,5 +270,92 @@ describe('pages', () => {
       })
       .toBe(200);
     for (const viewer of viewers) viewer.destroy();
+  });
+});
+
+describe('an MP4', () => {
+  const framesOf = (file: string) => {
+    const args = [
+      '-v',
+      'error',
+      '-count_frames',
+      '-show_entries',
+      'stream=nb_read_frames,width,height',
+      '-of',
+      'csv=p=0',
+    ];
+    return execFileSync('ffprobe', [...args, join(outputDir, file)])
+      .toString()
+      .trim();
+  };
+
+  test('holds every frame when the stream has ended, and is not overwritten by the next run', async () => {
+    const first = await render({ video: 'out.mp4', video_fps: 10, write_frames: false });
+    for (let sequence = 0; sequence < 12; sequence++) await take(first, sequence);
+    await first.ended!();
+    expect(framesOf('out.mp4')).toBe('32,16,12');
+    const again = await createProcessing(manifest, { video: 'out.mp4', write_frames: false }, { outputDir });
+    await take(again, 12);
+    await again.close();
+    expect(framesOf('out-1.mp4')).toBe('32,16,1');
+    expect(framesOf('out.mp4')).toBe('32,16,12');
+  });
+
+  test('of frames with odd sides can be played', async () => {
+    const handler = await render({ video: 'odd.mp4', write_frames: false });
+    const odd: Frame = { type: 'frame', width: 33, height: 17, data: Buffer.alloc(33 * 17 * 3, 90) };
+    await handler.process([packetOf(odd, 0)]);
+    await handler.ended!();
+    expect(framesOf('odd.mp4')).toBe('34,18,1');
+  });
+
+  test.each(['../out.mp4', 'a/b.mp4', '-y.mp4', 'out.avi'])('named %s is refused', async (video) => {
+    await expect(render({ video })).rejects.toMatchObject({ code: 'HANDLER_PARAMS_INVALID' });
+  });
+});
+
+describe('a webhook', () => {
+  test('gets each line in order, also those of while it was away', async () => {
+    const received: number[] = [];
+    let failures = 2;
+    const server = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        failures -= 1;
+        if (failures < 0) {
+          for (const line of Buffer.concat(chunks).toString().trim().split('\n')) {
+            received.push((JSON.parse(line) as { sequence: number }).sequence);
+          }
+        }
+        response.writeHead(failures < 0 ? 204 : 503).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const handler = await createProcessing(
+      manifest,
+      { webhook: `http://127.0.0.1:${port}/hook`, write_frames: false },
+      { outputDir },
+    );
+    for (let sequence = 0; sequence < 300; sequence++) await take(handler, sequence, { boxes: [box] });
+    await handler.close();
+    server.close();
+    expect(received).toEqual(Array.from({ length: 300 }, (_, index) => index));
+    expect(handler.warnings.join()).toMatch(/it answered 503; retry 1 in/);
+  });
+
+  test('that is not there costs the session nothing but the lines, and is told', async () => {
+    const handler = await createProcessing(manifest, { webhook: 'http://127.0.0.1:9/' }, { outputDir });
+    await take(handler, 0);
+    await handler.close();
+    expect(lines()).toHaveLength(1);
+    expect(handler.warnings.join()).toContain('lines were not delivered');
+  });
+
+  test('that the operator did not allow is refused', async () => {
+    await expect(render({ webhook: 'http://127.0.0.1:9/' }, { allow: outputDir })).rejects.toMatchObject({
+      code: 'SOURCE_FORBIDDEN',
+    });
   });
 });

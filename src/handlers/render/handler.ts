@@ -13,6 +13,8 @@ import { FrameFiles } from './frame-files.js';
 import { Journal, type JournalRecord } from './journal.js';
 import type { RenderParams } from './manifest.js';
 import { Pages } from './pages.js';
+import { VideoFile } from './video-file.js';
+import { Webhook } from './webhook.js';
 
 /** Frames over which fps is measured. */
 const FPS_WINDOW = 32;
@@ -27,6 +29,8 @@ class Render implements ProcessingHandler {
   readonly #journal: Journal | null;
   readonly #files: FrameFiles | null;
   readonly #pages: Pages;
+  readonly #video: VideoFile | null;
+  readonly #webhook: Webhook | null;
   /** Highest sequence that is settled here; a repeated one is neither shown nor recorded. */
   #settled: number;
   #latest: Frame | Jpeg | null = null;
@@ -41,6 +45,9 @@ class Render implements ProcessingHandler {
     const directory = outputDirectory(context.outputDir, params.output);
     this.#journal = params.boxes ? new Journal(join(directory, 'boxes.jsonl')) : null;
     this.#files = params.write_frames ? new FrameFiles(directory, params.frames_max) : null;
+    this.#video = params.video === '' ? null : new VideoFile(directory, params.video, params.video_fps);
+    const { logger } = context;
+    this.#webhook = params.webhook === '' ? null : new Webhook({ url: context.allowedUrl(params.webhook), logger });
     this.#settled = this.#journal?.last ?? -1;
     this.#pages = new Pages({
       latestJpeg: () => this.#jpeg(),
@@ -61,9 +68,10 @@ class Render implements ProcessingHandler {
     this.#latest = picture;
     this.#latestJpeg = null;
     const show = this.#isTimeToShow();
-    if (this.#files !== null || show) {
+    if (this.#files !== null || this.#video !== null || show) {
       const jpeg = (await this.#jpeg())!;
       await this.#files?.write(packet.sequence, jpeg);
+      await this.#video?.write(jpeg);
       if (show) this.#pages.show(jpeg);
     }
     this.#settle({
@@ -81,21 +89,25 @@ class Render implements ProcessingHandler {
     this.#settle({ sequence, dropped: reason, handler_id, ...(detail === undefined ? {} : { detail }) });
   }
 
-  ended(): void {
+  async ended(): Promise<void> {
     this.#journal?.sync();
+    await this.#video?.end();
   }
 
   page: NonNullable<ProcessingHandler['page']> = (name, request, response) => {
     this.#pages.page(name, request, response);
   };
 
-  close(): void {
+  async close(): Promise<void> {
     this.#pages.close();
     this.#journal?.close();
+    await this.#video?.end();
+    await this.#webhook?.close();
   }
 
   #settle(record: JournalRecord): void {
     this.#journal?.append(record);
+    this.#webhook?.send(record);
     this.#settled = record.sequence;
     if ('dropped' in record) return;
     this.#record = record;

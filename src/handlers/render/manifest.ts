@@ -25,6 +25,22 @@ const params = Type.Object({
     description: 'Append one JSON line per sequence to `boxes.jsonl`, each sequence exactly once',
   }),
   quality: QualityParam,
+  video: Type.String({
+    default: '',
+    pattern: '^$|^[A-Za-z0-9][A-Za-z0-9._-]*\\.mp4$',
+    description:
+      'Also record an MP4 of this name (`out.mp4`) through ffmpeg; after a restart it goes on in `out-1.mp4`',
+  }),
+  video_fps: Type.Number({
+    exclusiveMinimum: 0,
+    maximum: 1000,
+    default: 25,
+    description: 'Rate at which the MP4 is played; frames follow one another in it however they came',
+  }),
+  webhook: Type.String({
+    default: '',
+    description: 'Address that gets the lines of boxes.jsonl by POST, as they come; it must be allowed on the node',
+  }),
 });
 export type RenderParams = Static<typeof params>;
 
