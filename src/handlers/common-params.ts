@@ -58,3 +58,29 @@ export const SizeParam = Type.Union([Type.Integer({ minimum: 32, maximum: 4096 }
     "Side of the square that the model sees, px: larger finds smaller things and takes longer; null = the model's own " +
     '(`orchestrator models show NAME` lists the sizes)',
 });
+
+/** `model` of a type whose own weights are in no package: a model of its kind runs in their place. */
+export function standInParam(standIn: string, own: string) {
+  return Type.String({
+    default: '',
+    description:
+      `Name in the model catalogue, or of an imported model; empty = \`${standIn}\`. ${own} are in no package: a file ` +
+      'name means the default, with a warning',
+  });
+}
+
+export const GpuMemoryParam = Type.Number({
+  minimum: 0,
+  maximum: 1,
+  default: 0.25,
+  description: 'Accepted and ignored: ONNX Runtime takes the memory that it needs',
+});
+
+/** Threshold of the reference's types that run on a stand-in. */
+export const RelativeThreshParam = Type.Number({
+  exclusiveMinimum: 0,
+  maximum: 1,
+  default: 0.5,
+  description:
+    "How far a face may be from a known one that still names it: 0.5 = the model's own distance, 1 = twice as far",
+});

@@ -1,4 +1,4 @@
-/** What both detectors do: look into a frame, or into the crop of each box, and tell positions in pixels of the frame. */
+/** What all detectors do: look into a frame, or into the crop of each box, and tell positions in pixels of the frame. */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { Box, Boxes, Crop, Frame } from '../contracts/packet.js';
 import type { ProcessingHandler } from '../handler-kit/define.js';
@@ -6,6 +6,9 @@ import { clampRect, expandRect, type Rect, suppress } from '../vision/geometry.j
 import { CROP_MARGIN, cropWithMargin } from '../vision/images.js';
 import { asAsked } from './models.js';
 import { boxesOf, inputAs } from './ports.js';
+
+/** Faces found in two overlapping crops are one face when they share this much (IoU). */
+export const SAME_FACE_IOU = 0.4;
 
 export interface DetectionOptions {
   readonly detector: {

@@ -40,7 +40,9 @@ test('ids, names and aliases are unique, and the reference keeps its ids', () =>
     6: 'Decode',
     7: 'YoloDetectObject',
   };
-  const more = { 11: 'DlibAlign', 13: 'DlibAlignRecognize', 16: 'DrawBoxes', 17: 'DrawLabeledBoxes' };
+  const detectors = { 8: 'HaarDetectFace', 9: 'HogDetectFace', 10: 'MmodDetectFace', 12: 'MtcnnDetectFaceAlign' };
+  const recognisers = { 13: 'DlibAlignRecognize', 14: 'OpenfaceRecognize', 15: 'FacenetRecognize' };
+  const more = { ...detectors, ...recognisers, 11: 'DlibAlign', 16: 'DrawBoxes', 17: 'DrawLabeledBoxes' };
   for (const [id, name] of Object.entries({ ...reference, ...more })) {
     expect(registry.get(name, 'test').handler_type_id).toBe(Number(id));
   }

@@ -87,23 +87,24 @@ With \`command\` the handler's host starts the program itself, tells it in \`ORC
 \`ORCHESTRATOR_HANDLER\` where to join, starts it again when it ends, and takes it along when it ends itself.
 `;
 
-const MISSING = `
-## Types of the reference that are not in this version
+const STAND_INS = `
+## Types of the reference that run on other weights
 
-A service file that names one is refused with the list of known types.
+The weights of these types are in no npm package, or their licence does not allow any use. Each runs on a model of its kind;
+\`model\` can name another of the catalogue, or an imported one ([models](models.md)).
 
-| id | name | use instead |
+| id | name | runs on by default |
 | --- | --- | --- |
-| 8 | HaarDetectFace | \`detect_face\` with \`tiny_face_detector\`: faster, and finds more |
-| 9 | HogDetectFace | \`detect_face\` with \`blazeface\` |
-| 10 | MmodDetectFace | \`detect_face\` with \`ssd_mobilenetv1\` |
-| 12 | MtcnnDetectFaceAlign | \`detect_face\`, then \`align\` |
-| 14 | OpenfaceRecognize | \`align\`, then \`recognize_face\` with \`face_recognition\` |
-| 15 | FacenetRecognize | \`align\`, then \`recognize_face\` with \`faceres\` |
+| 7 | YoloDetectObject | \`centernet\`; import a YOLO of your own |
+| 9 | HogDetectFace | nothing: refused by name, with what else can be done |
+| 10 | MmodDetectFace | \`ssd_mobilenetv1\` |
+| 12 | MtcnnDetectFaceAlign | \`ssd_mobilenetv1\` and \`face_landmark_68\` |
+| 14 | OpenfaceRecognize | \`face_recognition\` |
+| 15 | FacenetRecognize | \`faceres\` |
 
-\`detect_object\` runs CenterNet, not YOLO: no npm package holds weights of that family. \`config\`, \`weights\`, \`labels\` and
-\`hier_thresh\` of the reference's files are accepted and ignored. \`capture\` reads pictures; cameras, URLs and video files are
-refused by name.
+HaarDetectFace is OpenCV itself (the optional package \`opencv-wasm\`) with the cascades of OpenCV's data (Debian:
+\`opencv-data\`); without either it is refused by name. \`config\`, \`weights\`, \`labels\` and
+\`hier_thresh\` of the reference's files are accepted and ignored.
 `;
 
 /** The whole page, in Markdown. */
@@ -115,7 +116,7 @@ export function handlersPage(types: readonly HandlerType[]): string {
   const overview = ['| id | name | also | in | out | host |', '| --- | --- | --- | --- | --- | --- |', ...table].join(
     '\n',
   );
-  return `${[HEAD, overview, BOXES, CAPTURE, RENDER, EXTERNAL, MISSING, '\n## Parameters', ...types.map(section)]
+  return `${[HEAD, overview, BOXES, CAPTURE, RENDER, EXTERNAL, STAND_INS, '\n## Parameters', ...types.map(section)]
     .join('\n')
     .replaceAll(/\n{3,}/g, '\n\n')
     .trimEnd()}\n`;

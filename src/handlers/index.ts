@@ -10,6 +10,12 @@ import { manifest as drawBoxes } from './draw-boxes/manifest.js';
 import { manifest as drawLabeledBoxes } from './draw-labeled-boxes/manifest.js';
 import { manifest as encode } from './encode/manifest.js';
 import { manifests as external } from './external/manifest.js';
+import { manifest as facenetRecognize } from './facenet-recognize/manifest.js';
+import { manifest as haarDetectFace } from './haar-detect-face/manifest.js';
+import { manifest as hogDetectFace } from './hog-detect-face/manifest.js';
+import { manifest as mmodDetectFace } from './mmod-detect-face/manifest.js';
+import { manifest as mtcnnDetectFaceAlign } from './mtcnn-detect-face-align/manifest.js';
+import { manifest as openfaceRecognize } from './openface-recognize/manifest.js';
 import { manifest as recognizeFace } from './recognize-face/manifest.js';
 import { manifest as render } from './render/manifest.js';
 import { manifest as resize } from './resize/manifest.js';
@@ -26,8 +32,14 @@ export const HANDLER_MANIFESTS: readonly HandlerManifest[] = [
   encode,
   decode,
   detectObject,
+  haarDetectFace,
+  hogDetectFace,
+  mmodDetectFace,
   align,
+  mtcnnDetectFaceAlign,
   dlibAlignRecognize,
+  openfaceRecognize,
+  facenetRecognize,
   drawBoxes,
   drawLabeledBoxes,
   detectFace,

@@ -29,6 +29,19 @@ export function landmarkerModel(context: HandlerContext<{ readonly predictor: st
   return 'face_landmark_68';
 }
 
+/**
+ * The model that `model` names. The reference's types name files of weights that are in no package (`nn4.small2.v1.t7`,
+ * `mmod_human_face_detector.dat`): for a file a model of its kind takes its place, with a warning, so that the
+ * reference's service files run; any other name must be one that this node has.
+ */
+export function modelOrStandIn(context: HandlerContext<{ readonly model: string }>, standIn: string): string {
+  const { model } = context.params;
+  if (model === '') return standIn;
+  if (!/[/\\]|\.(dat|t7|pb|h5|pth|bz2|npy|model|weights)$/i.test(model)) return model;
+  context.logger.warn({ model }, `the weights ${model} cannot be read here; ${standIn} takes their place`);
+  return standIn;
+}
+
 /** Boxes as `multiple` and `with_crop` ask for them. */
 export function asAsked(
   boxes: readonly Box[],

@@ -1,11 +1,13 @@
 /** What both recognisers do with aligned faces: a feature vector each, and the name of the nearest face of a gallery. */
+import { OrchestratorError } from '../contracts/errors.js';
 import type { Box, Crop } from '../contracts/packet.js';
-import type { HandlerContext } from '../handler-kit/define.js';
+import type { HandlerContext, ProcessingHandler } from '../handler-kit/define.js';
 import { createFaceDetector, type FaceDetector } from '../vision/face-detector.js';
 import { buildGallery, type Gallery, matchGallery, UNKNOWN_LABEL } from '../vision/gallery.js';
 import { createLandmarker, type Landmarker } from '../vision/landmarker.js';
 import { createRecognizer, FACE_HEIGHT_MIN_PX, type Recognizer, TOO_SMALL_NOTE } from '../vision/recognizer.js';
 import { asAsked, engineOptions } from './models.js';
+import { boxesOf, inputAs } from './ports.js';
 
 export interface RecognitionParams {
   readonly gpu: boolean | 'auto';
@@ -27,14 +29,16 @@ export interface Recognition {
   close(): Promise<void>;
 }
 
+/** @param threshOf the largest distance that still names a face, of the model's own one */
 export async function createRecognition(
   context: HandlerContext<RecognitionParams>,
   model: string,
+  threshOf = (own: number) => context.params.thresh || own,
 ): Promise<Recognition> {
   const { params } = context;
   const recognizer = await createRecognizer({ ...engineOptions(context), model });
   const gallery = params.classifier === '' ? null : await readGallery(context, recognizer);
-  const thresh = params.thresh || recognizer.thresh;
+  const thresh = threshOf(recognizer.thresh);
   return {
     async recognize(faces) {
       const large = faces.filter(({ box }) => box.h >= FACE_HEIGHT_MIN_PX);
@@ -103,4 +107,29 @@ function lazy<T>(make: () => Promise<T>): { get(): Promise<T>; loaded(): Promise
     },
     loaded: () => made,
   };
+}
+
+/** What names faces that a handler before has aligned. */
+export async function recognitionHandler(...args: Parameters<typeof createRecognition>): Promise<ProcessingHandler> {
+  const [{ params }] = args;
+  const recognition = await createRecognition(...args);
+  return {
+    kind: 'processing',
+    async process(packets) {
+      const input = inputAs(packets, 0, 'boxes');
+      const boxes = asAsked(input.boxes, { multiple: params.multiple, with_crop: true });
+      return { outputs: [boxesOf(input, await recognition.recognize(boxes.map(alignedFace)))] };
+    },
+    close: () => recognition.close(),
+  };
+}
+
+/** Landmarks say that the crop is aligned. Without alignment the nets confuse people, so that is an error and no guess. */
+function alignedFace(box: Box): AlignedFace {
+  if (box.crop !== undefined && box.landmarks !== undefined) return { box, chip: box.crop };
+  const why =
+    box.landmarks === undefined
+      ? 'is not aligned; put align before this handler'
+      : 'has no crop; set with_crop on align';
+  throw new OrchestratorError('HANDLER_FAILED', `box ${box.label} ${why}`);
 }

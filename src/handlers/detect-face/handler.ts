@@ -1,11 +1,8 @@
 import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
 import { createFaceDetector } from '../../vision/face-detector.js';
-import { detectionHandler } from '../detection.js';
+import { detectionHandler, SAME_FACE_IOU } from '../detection.js';
 import { engineOptions } from '../models.js';
 import type { DetectFaceParams } from './manifest.js';
-
-/** Faces found in two overlapping crops are one face when they share this much (IoU). */
-const SAME_FACE_IOU = 0.4;
 
 export async function create(context: HandlerContext<DetectFaceParams>): Promise<ProcessingHandler> {
   const { params } = context;

@@ -1,0 +1,9 @@
+import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
+import { modelOrStandIn } from '../models.js';
+import { recognitionHandler } from '../recognition.js';
+import type { FacenetRecognizeParams } from './manifest.js';
+
+export async function create(context: HandlerContext<FacenetRecognizeParams>): Promise<ProcessingHandler> {
+  const model = modelOrStandIn(context, 'faceres');
+  return recognitionHandler(context, model, (own) => own * 2 * context.params.thresh);
+}

@@ -1,0 +1,9 @@
+import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
+import { modelOrStandIn } from '../models.js';
+import { recognitionHandler } from '../recognition.js';
+import type { OpenfaceRecognizeParams } from './manifest.js';
+
+export async function create(context: HandlerContext<OpenfaceRecognizeParams>): Promise<ProcessingHandler> {
+  const model = modelOrStandIn(context, 'face_recognition');
+  return recognitionHandler(context, model, (own) => own * 2 * context.params.thresh);
+}
