@@ -1,35 +1,55 @@
-/** Models under ONNX Runtime at one and two threads on a real picture: milliseconds per call, everything included. */
+/**
+ * Models under ONNX Runtime on a real picture, everything around them included; whole chains on a 1920 x 1080 JPEG with
+ * the share of the time that is not ONNX Runtime's; and the same work under tfjs-wasm where bench/peers is installed.
+ */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { Frame } from '#src/contracts/packet.js';
+import { alignFace } from '#src/vision/align.js';
 import { createFaceDetector } from '#src/vision/face-detector.js';
-import { cropFrame, decodePicture, encodeJpeg, resizeFrame } from '#src/vision/images.js';
+import { cropFrame, decodePicture, drawBoxes, encodeJpeg, resizeFrame } from '#src/vision/images.js';
+import { createLandmarker } from '#src/vision/landmarker.js';
 import { createObjectDetector } from '#src/vision/object-detector.js';
 import { createRecognizer } from '#src/vision/recognizer.js';
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
+import { loadPeers } from './vision-peers.js';
 
 const CALLS = 5;
 const require = createRequire(import.meta.url);
 const PICTURE = join(dirname(require.resolve('@vladmandic/face-api/package.json')), 'demo', 'sample1.jpg');
+const UNITS = { call: 'ms', outside: 'ms', share: '%' };
 
 export async function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
   const frame = await decodePicture(readFileSync(PICTURE));
   const small = await resizeFrame(frame, 640, 480);
   const cases = [...(await modelCases(frame, 1)), ...(await modelCases(frame, 2)), ...pictureCases(small)];
-  return await runCases({ bench: 'vision', cases, units: { call: 'ms' }, lessIsBetter: ['call'], rounds, rawFile });
+  const options = { units: UNITS, lessIsBetter: ['call'], rounds, rawFile };
+  const rows = await runCases({ ...options, bench: 'vision', cases });
+  const large = await resizeFrame(frame, 1920, 1080);
+  for (const [reference, chain] of await chainCases(large)) {
+    rows.push(...(await runCases({ ...options, bench: 'vision', cases: chain, reference })));
+  }
+  return rows;
 }
 
 async function modelCases(frame: Frame, threads: number): Promise<BenchCase[]> {
   const cases: BenchCase[] = [];
   const add = (name: string, call: () => Promise<unknown>) =>
     cases.push({ name: `${name}, ${threads} thread${threads === 1 ? '' : 's'}`, measure: () => timed(call) });
-  for (const model of ['tiny_face_detector', 'blazeface', 'ssd_mobilenetv1'] as const) {
-    const detector = await createFaceDetector({ model, threads });
-    add(model, () => detector.detect(frame));
+  for (const [model, size] of [
+    ['tiny_face_detector', 416],
+    ['blazeface', 128],
+    ['blazeface', 256],
+    ['blazeface', 320],
+    ['blazeface', 512],
+    ['ssd_mobilenetv1', 512],
+  ] as const) {
+    const detector = await createFaceDetector({ model, size, threads });
+    add(`${model} ${size}`, () => detector.detect(frame));
   }
-  for (const size of [320, 512, 640]) {
+  for (const size of [256, 320, 416, 512, 640]) {
     const detector = await createObjectDetector({ size, threads });
     add(`centernet ${size}`, () => detector.detect(frame));
   }
@@ -51,9 +71,87 @@ function pictureCases(frame: Frame): BenchCase[] {
   ];
 }
 
+/** Groups of cases, each with the one that the others of it are compared with. */
+async function chainCases(frame: Frame): Promise<[reference: string | undefined, cases: BenchCase[]][]> {
+  const peers = await loadPeers();
+  const jpeg = await encodeJpeg(frame, 90);
+  const chain = await faceChain();
+  const objects = await objectChain();
+  const faceApi = 'ssd + 68 + 128-d of 1920x1080 pixels, face-api on tfjs-wasm';
+  const tfjs = 'centernet 512 of 1920x1080 pixels, tfjs-wasm';
+  const ours = (work: string) => `${work} of 1920x1080 pixels, ours, 1 thread`;
+  const whole = (work: string) => `JPEG to annotated frame, ${work}`;
+  return [
+    [
+      peers === null ? undefined : faceApi,
+      [
+        { name: ours('ssd + 68 + 128-d'), measure: () => timed(() => chain.describe(frame)) },
+        ...(peers === null ? [] : [{ name: faceApi, measure: () => timed(() => peers.faceChain(frame)) }]),
+      ],
+    ],
+    [
+      peers === null ? undefined : tfjs,
+      [
+        { name: ours('centernet 512'), measure: () => timed(() => objects.detect(frame)) },
+        ...(peers === null ? [] : [{ name: tfjs, measure: () => timed(() => peers.centernet(frame)) }]),
+      ],
+    ],
+    [
+      undefined,
+      [
+        { name: whole('ssd + 68 + 128-d'), measure: () => timedOutside(chain, () => chain.describe) },
+        { name: whole('centernet 512'), measure: () => timedOutside(objects, () => objects.detect) },
+      ],
+    ],
+  ];
+
+  /** Everything from the JPEG to the annotated frame, and what of it is not spent in ONNX Runtime. */
+  async function timedOutside(
+    { runtime }: { runtime: Stopwatch },
+    workOf: () => (frame: Frame) => Promise<Parameters<typeof drawBoxes>[1]>,
+  ): Promise<Record<string, number>> {
+    const work = workOf();
+    const { call } = await timed(async () => {
+      const decoded = await decodePicture(jpeg);
+      await drawBoxes(decoded, await work(decoded));
+    }, runtime);
+    const outside = call! - runtime.ms / CALLS;
+    return { call: call!, outside, share: (100 * outside) / call! };
+  }
+}
+
+/** Milliseconds spent in ONNX Runtime. */
+interface Stopwatch {
+  ms: number;
+}
+
+async function faceChain() {
+  const runtime: Stopwatch = { ms: 0 };
+  const options = { threads: 1, onRun: (ms: number) => void (runtime.ms += ms) };
+  const detector = await createFaceDetector(options);
+  const landmarker = await createLandmarker(options);
+  const recognizer = await createRecognizer(options);
+  return {
+    runtime,
+    async describe(frame: Frame) {
+      const boxes = await landmarker.locate(await detector.detect(frame), frame);
+      await recognizer.embed(boxes.map((box) => alignFace(box, { chip: recognizer.chip, frame })!));
+      return boxes;
+    },
+  };
+}
+
+async function objectChain() {
+  const runtime: Stopwatch = { ms: 0 };
+  const onRun = (ms: number) => void (runtime.ms += ms);
+  const detector = await createObjectDetector({ threads: 1, size: 512, thresh: 0.25, onRun });
+  return { runtime, detect: (frame: Frame) => detector.detect(frame) };
+}
+
 /** Mean of CALLS calls after one that warms up, ms. */
-async function timed(call: () => Promise<unknown>): Promise<Record<string, number>> {
+async function timed(call: () => Promise<unknown>, stopwatch?: Stopwatch): Promise<Record<string, number>> {
   await call();
+  if (stopwatch !== undefined) stopwatch.ms = 0;
   const start = performance.now();
   for (let index = 0; index < CALLS; index++) await call();
   return { call: (performance.now() - start) / CALLS };

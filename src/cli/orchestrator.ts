@@ -6,6 +6,7 @@ import { addAccountCommands } from './commands/accounts.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addDbCommands } from './commands/db.js';
+import { addGalleryCommands } from './commands/gallery.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
 import { addModelCommands } from './commands/models.js';
@@ -32,6 +33,7 @@ function createProgram(): Command {
   addAccountCommands(program);
   addServiceCommands(program);
   addNodeCommands(program);
+  addGalleryCommands(program);
   addModelCommands(program);
   addSqlCommand(program);
   addDbCommands(program);

@@ -2,10 +2,9 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import type { Box, Crop } from '../contracts/packet.js';
 import type { HandlerContext, ProcessingHandler } from '../handler-kit/define.js';
-import { createFaceDetector, type FaceDetector } from '../vision/face-detector.js';
-import { buildGallery, type Gallery, matchGallery, UNKNOWN_LABEL } from '../vision/gallery.js';
-import { createLandmarker, type Landmarker } from '../vision/landmarker.js';
+import { type Gallery, matchGallery, UNKNOWN_LABEL } from '../vision/gallery.js';
 import { createRecognizer, FACE_HEIGHT_MIN_PX, type Recognizer, TOO_SMALL_NOTE } from '../vision/recognizer.js';
+import { openLiveGallery } from './live-gallery.js';
 import { asAsked, engineOptions } from './models.js';
 import { boxesOf, inputAs } from './ports.js';
 
@@ -37,7 +36,7 @@ export async function createRecognition(
 ): Promise<Recognition> {
   const { params } = context;
   const recognizer = await createRecognizer({ ...engineOptions(context), model });
-  const gallery = params.classifier === '' ? null : await readGallery(context, recognizer);
+  const gallery = params.classifier === '' ? null : await openLiveGallery(context, recognizer);
   const thresh = threshOf(recognizer.thresh);
   return {
     async recognize(faces) {
@@ -46,67 +45,22 @@ export async function createRecognition(
       const boxes = faces.map((face) => {
         const box = { ...face.box, crop: face.chip };
         const embedding = embeddings[large.indexOf(face)];
-        const label = labelOf(box, embedding, gallery, thresh);
+        const label = labelOf(box, embedding, gallery?.current ?? null, thresh);
         if (embedding === undefined) return { ...box, label, note: TOO_SMALL_NOTE };
         return params.embeddings ? { ...box, label, embedding } : { ...box, label };
       });
       return asAsked(boxes, params);
     },
-    close: () => recognizer.dispose(),
+    async close() {
+      await gallery?.close();
+      await recognizer.dispose();
+    },
   };
 }
 
 function labelOf(box: Box, embedding: Float32Array | undefined, gallery: Gallery | null, thresh: number): string {
   if (gallery === null) return box.label;
   return embedding === undefined ? UNKNOWN_LABEL : matchGallery(gallery, embedding, thresh).label;
-}
-
-/** Detector and landmarks are loaded only when a picture of the gallery is new, and not kept. */
-async function readGallery(context: HandlerContext<RecognitionParams>, recognizer: Recognizer): Promise<Gallery> {
-  const options = engineOptions(context);
-  const detector = lazy(() => createFaceDetector(options));
-  const landmarker = lazy(() => createLandmarker(options));
-  const dispose = async () => {
-    await detector.loaded()?.then((one) => one.dispose());
-    await landmarker.loaded()?.then((one) => one.dispose());
-  };
-  try {
-    const gallery = await buildGallery({
-      dir: context.allowedPath(context.params.classifier),
-      recognizer,
-      detector: {
-        model: 'ssd_mobilenetv1',
-        detect: async (frame) => (await detector.get()).detect(frame),
-        dispose,
-      } satisfies FaceDetector,
-      landmarker: {
-        model: 'face_landmark_68',
-        locate: async (boxes, frame) => (await landmarker.get()).locate(boxes, frame),
-        dispose,
-      } satisfies Landmarker,
-      cacheDir: context.cacheDir,
-      onProgress: (message) => context.progress(message),
-    });
-    const people = new Set(gallery.faces.map((face) => face.label)).size;
-    context.logger.info({ people, pictures: gallery.faces.length }, 'gallery read');
-    return gallery;
-  } catch (error) {
-    await recognizer.dispose();
-    throw error;
-  } finally {
-    await dispose();
-  }
-}
-
-function lazy<T>(make: () => Promise<T>): { get(): Promise<T>; loaded(): Promise<T> | undefined } {
-  let made: Promise<T> | undefined;
-  return {
-    get() {
-      made ??= make();
-      return made;
-    },
-    loaded: () => made,
-  };
 }
 
 /** What names faces that a handler before has aligned. */

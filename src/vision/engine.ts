@@ -17,6 +17,8 @@ export interface EngineOptions extends ModelCacheOptions {
   /** Threads of one run, 1 when not given. */
   readonly threads?: number;
   readonly gpu?: GpuChoice;
+  /** Told the duration of each run, ms: what of a call is the model's, for benches. */
+  readonly onRun?: (ms: number) => void;
 }
 
 /** RGB bytes as frames hold them: batch x height x width x 3. */
@@ -53,13 +55,13 @@ export async function createEngine(model: string, options: EngineOptions = {}): 
   const create = (providers: string[]) => runtime.InferenceSession.create(bytes, sessionOptions(threads, providers));
   if (gpu !== false && hasCuda) {
     try {
-      return new OrtEngine(await create(['cuda', 'cpu']), 'cuda', runtime.Tensor);
+      return new OrtEngine(await create(['cuda', 'cpu']), 'cuda', runtime.Tensor, options.onRun);
     } catch (error) {
       if (gpu === true) throw gpuUnavailable(model, error);
     }
   }
   try {
-    return new OrtEngine(await create(['cpu']), 'cpu', runtime.Tensor);
+    return new OrtEngine(await create(['cpu']), 'cpu', runtime.Tensor, options.onRun);
   } catch (error) {
     throw new OrchestratorError(
       'MODEL_INVALID',
@@ -103,7 +105,15 @@ class OrtEngine implements Engine {
   private readonly running = new Set<Promise<unknown>>();
   private disposed = false;
 
-  constructor(session: InferenceSession, provider: 'cpu' | 'cuda', TensorClass: typeof Tensor) {
+  private readonly onRun: EngineOptions['onRun'];
+
+  constructor(
+    session: InferenceSession,
+    provider: 'cpu' | 'cuda',
+    TensorClass: typeof Tensor,
+    onRun: EngineOptions['onRun'],
+  ) {
+    this.onRun = onRun;
     this.session = session;
     this.provider = provider;
     this.TensorClass = TensorClass;
@@ -112,12 +122,14 @@ class OrtEngine implements Engine {
   async run({ data, batch, height, width }: PixelBatch): Promise<Record<string, OutputTensor>> {
     if (this.disposed) throw new OrchestratorError('INTERNAL', 'the engine was disposed of before this run');
     const pixels = new this.TensorClass('uint8', data, [batch, height, width, 3]);
+    const startMs = performance.now();
     const run = this.session.run({ pixels });
     this.running.add(run);
     try {
       return (await run) as unknown as Record<string, OutputTensor>;
     } finally {
       this.running.delete(run);
+      this.onRun?.(performance.now() - startMs);
     }
   }
 

@@ -3,7 +3,7 @@
  * name is the label. Embeddings are cached by the pictures' content and the models, so that a handler starts quickly.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { Box, Frame } from '../contracts/packet.js';
@@ -69,6 +69,21 @@ export async function buildGallery(options: GalleryOptions): Promise<Gallery> {
   return { faces, dim: recognizer.dim, distanceScale: recognizer.distanceScale };
 }
 
+/** Changes with the pictures of a gallery; empty when there are none, or no folder. */
+export async function gallerySignature(dir: string): Promise<string> {
+  const people = await readdir(dir, { withFileTypes: true }).catch(() => []);
+  const parts: string[] = [];
+  for (const person of people.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))) {
+    for (const file of (await readdir(join(dir, person.name)).catch(() => [])).filter(isPicture)) {
+      const facts = await stat(join(dir, person.name, file)).catch(() => null);
+      if (facts !== null) parts.push(`${person.name}/${file} ${facts.size} ${facts.mtimeMs}`);
+    }
+  }
+  return parts.sort().join('\n');
+}
+
+const isPicture = (name: string) => !name.startsWith('.') && PICTURE_TYPES.has(extname(name).toLowerCase());
+
 /** The nearest enrolled face; its label is `unknown` when it is farther than `thresh` (or the gallery is empty). */
 export function matchGallery(gallery: Gallery, embedding: Float32Array, thresh: number): Match {
   let best = Number.POSITIVE_INFINITY;
@@ -101,7 +116,7 @@ async function listPictures(dir: string): Promise<Picture[]> {
   const pictures: Picture[] = [];
   for (const person of people.filter((entry) => entry.isDirectory())) {
     const folder = join(dir, person.name);
-    const files = (await readFolder(folder)).filter((file) => PICTURE_TYPES.has(extname(file.name).toLowerCase()));
+    const files = (await readFolder(folder)).filter((file) => isPicture(file.name));
     if (files.length === 0) throw invalid(`gallery folder ${folder} holds no picture (.jpg, .png, .webp)`, folder);
     for (const file of files) pictures.push({ label: person.name, path: join(folder, file.name) });
   }

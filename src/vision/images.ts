@@ -31,13 +31,13 @@ export async function decodePicture(
   data: Buffer,
   size: { readonly width?: number; readonly height?: number } = {},
 ): Promise<Frame> {
-  await checkHeader(data);
+  const { hasAlpha } = await checkHeader(data);
   const upright = sharp(data, { failOn: 'warning', limitInputPixels: PICTURE_PIXELS_MAX }).autoOrient();
   const fit = size.width && size.height ? 'fill' : 'inside';
   const sized = size.width || size.height ? upright.resize({ ...size, fit, kernel: 'linear' }) : upright;
   try {
-    const { data: pixels, info } = await sized
-      .flatten({ background: '#ffffff' })
+    const opaque = hasAlpha ? sized.flatten({ background: '#ffffff' }) : sized;
+    const { data: pixels, info } = await opaque
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
@@ -47,7 +47,7 @@ export async function decodePicture(
   }
 }
 
-async function checkHeader(data: Buffer): Promise<void> {
+async function checkHeader(data: Buffer): Promise<Metadata> {
   let header: Metadata;
   try {
     header = await sharp(data, { failOn: 'warning', limitInputPixels: false }).metadata();
@@ -67,6 +67,7 @@ async function checkHeader(data: Buffer): Promise<void> {
       { width: header.width, height: header.height },
     );
   }
+  return header;
 }
 
 function pictureInvalid(error: unknown): OrchestratorError {

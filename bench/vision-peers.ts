@@ -1,0 +1,105 @@
+/**
+ * What a Node user picks today: @vladmandic/face-api and the same object detector under tfjs-wasm, on the very pixels that
+ * ours get. They are installed apart (`npm ci --prefix bench/peers`), because they take 330 MB.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Frame } from '#src/contracts/packet.js';
+import { describeModel } from '#src/vision/model-cache.js';
+
+const PEERS = fileURLToPath(new URL('../../bench/peers/', import.meta.url));
+
+interface Tensor {
+  dispose(): void;
+  data(): Promise<Float32Array>;
+  toFloat(): Tensor;
+  expandDims(axis: number): Tensor;
+}
+
+interface Tf {
+  setBackend(name: string): Promise<boolean>;
+  ready(): Promise<void>;
+  tensor3d(data: Uint8Array, shape: number[], type: 'int32'): Tensor;
+  tidy<T>(act: () => T): T;
+  image: { resizeBilinear(picture: Tensor, size: [number, number]): Tensor };
+  loadGraphModel(handler: {
+    load(): Promise<object>;
+  }): Promise<{ execute(input: Tensor, outputs: string[]): Tensor[] }>;
+}
+
+interface FaceApi {
+  readonly nets: Record<string, { loadFromDisk(dir: string): Promise<void> }>;
+  readonly SsdMobilenetv1Options: new (options: object) => object;
+  detectAllFaces(
+    picture: Tensor,
+    options: object,
+  ): {
+    withFaceLandmarks(): { withFaceDescriptors(): Promise<{ descriptor: Float32Array }[]> };
+  };
+}
+
+export interface VisionPeers {
+  /** Detection, 68 landmarks and descriptors of every face; how many faces. */
+  faceChain(frame: Frame): Promise<number>;
+  /** CenterNet at 512 px: resize and inference, without reading the boxes. */
+  centernet(frame: Frame): Promise<void>;
+}
+
+/** null when they are not installed. */
+export async function loadPeers(): Promise<VisionPeers | null> {
+  if (!existsSync(join(PEERS, 'node_modules'))) {
+    console.log('vision peers are not installed: npm ci --prefix bench/peers');
+    return null;
+  }
+  const require = createRequire(join(PEERS, 'package.json'));
+  const tf = require('@tensorflow/tfjs') as Tf;
+  const wasm = require('@tensorflow/tfjs-backend-wasm') as { setWasmPaths(dir: string): void };
+  const faceApi = require('@vladmandic/face-api/dist/face-api.node-wasm.js') as FaceApi;
+  wasm.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
+  await tf.setBackend('wasm');
+  await tf.ready();
+  const models = join(dirname(require.resolve('@vladmandic/face-api/package.json')), 'model');
+  for (const net of ['ssdMobilenetv1', 'faceLandmark68Net', 'faceRecognitionNet']) {
+    await faceApi.nets[net]!.loadFromDisk(models);
+  }
+  const centernet = await tf.loadGraphModel({ load: () => graphArtifacts('centernet') });
+  const tensorOf = ({ data, width, height }: Frame) => tf.tensor3d(data, [height, width, 3], 'int32');
+  return {
+    async faceChain(frame) {
+      const picture = tensorOf(frame);
+      const options = new faceApi.SsdMobilenetv1Options({ minConfidence: 0.5 });
+      const faces = await faceApi.detectAllFaces(picture, options).withFaceLandmarks().withFaceDescriptors();
+      picture.dispose();
+      return faces.length;
+    },
+    async centernet(frame) {
+      const outputs = tf.tidy(() => {
+        const input = tf.image.resizeBilinear(tensorOf(frame).toFloat(), [512, 512]).expandDims(0);
+        return centernet.execute(input, ['tower_0/Sigmoid', 'tower_0/mul']);
+      });
+      for (const output of outputs) {
+        await output.data();
+        output.dispose();
+      }
+    },
+  };
+}
+
+async function graphArtifacts(model: string): Promise<object> {
+  const { sourcePath } = await describeModel(model);
+  const json = JSON.parse(readFileSync(sourcePath, 'utf8')) as {
+    modelTopology: object;
+    weightsManifest: { paths: string[]; weights: object[] }[];
+  };
+  const shards = json.weightsManifest.flatMap(({ paths }) =>
+    paths.map((path) => readFileSync(join(dirname(sourcePath), path))),
+  );
+  const bytes = Buffer.concat(shards);
+  return {
+    modelTopology: json.modelTopology,
+    weightSpecs: json.weightsManifest.flatMap(({ weights }) => weights),
+    weightData: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
+  };
+}
