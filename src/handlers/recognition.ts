@@ -3,7 +3,7 @@ import { OrchestratorError } from '../contracts/errors.js';
 import type { Box, Crop } from '../contracts/packet.js';
 import type { HandlerContext, ProcessingHandler } from '../handler-kit/define.js';
 import { type Gallery, matchGallery, UNKNOWN_LABEL } from '../vision/gallery.js';
-import { createRecognizer, FACE_HEIGHT_MIN_PX, type Recognizer, TOO_SMALL_NOTE } from '../vision/recognizer.js';
+import { createRecognizer, FACE_HEIGHT_MIN_PX, TOO_SMALL_NOTE } from '../vision/recognizer.js';
 import { openLiveGallery } from './live-gallery.js';
 import { asAsked, engineOptions } from './models.js';
 import { boxesOf, inputAs } from './ports.js';

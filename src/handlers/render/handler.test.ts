@@ -292,7 +292,7 @@ describe('an MP4', () => {
   test('holds every frame when the stream has ended, and is not overwritten by the next run', async () => {
     const first = await render({ video: 'out.mp4', video_fps: 10, write_frames: false });
     for (let sequence = 0; sequence < 12; sequence++) await take(first, sequence);
-    await first.ended!();
+    await first.ended!({ kind: 'end', sequence: 12, timestamp: 0, deadline: 0 });
     expect(framesOf('out.mp4')).toBe('32,16,12');
     const again = await createProcessing(manifest, { video: 'out.mp4', write_frames: false }, { outputDir });
     await take(again, 12);
@@ -305,7 +305,7 @@ describe('an MP4', () => {
     const handler = await render({ video: 'odd.mp4', write_frames: false });
     const odd: Frame = { type: 'frame', width: 33, height: 17, data: Buffer.alloc(33 * 17 * 3, 90) };
     await handler.process([packetOf(odd, 0)]);
-    await handler.ended!();
+    await handler.ended!({ kind: 'end', sequence: 1, timestamp: 0, deadline: 0 });
     expect(framesOf('odd.mp4')).toBe('34,18,1');
   });
 
