@@ -139,6 +139,7 @@ function newReporter(
     collector: createCollectorClient({ url: collector.url, token, tlsCa }),
     collectPeriodS: collector.collectPeriodS,
     sendPeriodS: collector.sendPeriodS,
+    spoolDir: join(resolve(options.dataDir), 'spool'),
     ...{ gpu, clock, logger },
     nodeId: () => sessions.nodeId,
     hosts: () => sampledHosts(sessions),

@@ -1,6 +1,6 @@
 /**
- * Rows on their way to the collector, in memory: gathered until they are sealed into reports, and kept (compressed, about
- * a tenth) until the collector has taken them. Invariant: at most `rowsMax` rows; beyond it the oldest go, counted.
+ * Rows on their way to the collector: gathered in memory until they are sealed into reports, and kept (compressed, about
+ * a tenth; with `files` also on disk, for the next life of the agent) until the collector has taken them. Invariant: at most `rowsMax` rows; beyond it the oldest go, counted.
  * Ledger rows never go, because the account of a session must sum: they come back from a report that has to go, and are
  * put together into fewer that say less of where in a stretch something was dropped.
  * A sealed report never changes: sent again it has the same report_id, and the collector stores it once.
@@ -11,6 +11,7 @@ import { gzip } from 'node:zlib';
 import { accountKey, coarsen, extendRun } from '../contracts/ledger.js';
 import type { LedgerRow, Report } from '../contracts/report.js';
 import { encodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
+import { JSON_TYPE, type SpoolFiles, type StoredReportFile } from './spool-files.js';
 
 const KINDS = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info', 'ledger'] as const;
 type Kind = (typeof KINDS)[number];
@@ -25,22 +26,19 @@ export const LEDGER_ROWS_FINE = 10_000;
 /** Fast rather than small: reports share a core with handlers. */
 const GZIP_LEVEL = 1;
 
-export interface SealedReport {
-  readonly report_id: string;
-  readonly rows: number;
-  /** Compressed. */
-  readonly bytes: Buffer;
-  readonly type: string;
-  /** Its ledger rows, for when it has to make room. */
-  readonly ledger: readonly LedgerRow[];
-}
-
-const JSON_TYPE = 'application/json';
+export type SealedReport = StoredReportFile;
 
 const compress = promisify(gzip);
 
+export interface ReportSpoolOptions {
+  readonly rowsMax?: number;
+  /** Null: in memory only. */
+  readonly files?: SpoolFiles | null;
+}
+
 export class ReportSpool {
   readonly #rowsMax: number;
+  readonly #files: SpoolFiles | null;
   readonly #sealed: SealedReport[] = [];
   #open = new Map<Kind, unknown[]>();
   #openRows = 0;
@@ -50,8 +48,17 @@ export class ReportSpool {
   #sealedRows = 0;
   #lostRows = 0;
 
-  constructor({ rowsMax = SPOOL_ROWS_MAX }: { readonly rowsMax?: number } = {}) {
+  constructor({ rowsMax = SPOOL_ROWS_MAX, files = null }: ReportSpoolOptions = {}) {
     this.#rowsMax = rowsMax;
+    this.#files = files;
+  }
+
+  /** Takes up what an earlier life left; that goes first. */
+  async load(): Promise<void> {
+    const left = (await this.#files?.load()) ?? [];
+    this.#sealed.unshift(...left);
+    this.#sealedRows += left.reduce((sum, { rows }) => sum + rows, 0);
+    this.#makeRoom();
   }
 
   /** Rows that had to go since this was last asked. */
@@ -96,7 +103,9 @@ export class ReportSpool {
       const body = { ...(node_id === null ? {} : { node_id }), report_id, ...report };
       const bytes = await compress(columns ? encodeReport(body) : JSON.stringify(body), { level: GZIP_LEVEL });
       const type = columns ? REPORT_COLUMNS_TYPE : JSON_TYPE;
-      this.#sealed.push({ report_id, rows, bytes, type, ledger: (report.ledger ?? []) as LedgerRow[] });
+      const sealed = { report_id, rows, bytes, type, ledger: (report.ledger ?? []) as LedgerRow[] };
+      this.#sealed.push(sealed);
+      await this.#files?.write(sealed);
     }
     this.#makeRoom();
   }
@@ -112,6 +121,7 @@ export class ReportSpool {
     if (index < 0) return;
     this.#sealed.splice(index, 1);
     this.#sealedRows -= report.rows;
+    void this.#files?.remove(report.report_id);
   }
 
   #account(row: LedgerRow): void {

@@ -1,5 +1,8 @@
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import { createCollectorClient } from '../client/collector-client.js';
@@ -153,4 +156,29 @@ test('an agent reports its machine, every handler, and the rows of its hosts', a
   expect(report.node_id).toBe(1);
   expect(report.sys_info?.[0]).toMatchObject({ mem_total: expect.any(Number), mem_util: expect.any(Number) });
   expect(new Set(report.proc_info?.map((one) => one.handler_id))).toEqual(new Set([1, 2, 3, 4]));
+});
+
+test('reports that the collector has not taken outlive the agent, and go first, as they were', async () => {
+  const spoolDir = mkdtempSync(join(tmpdir(), 'spool-'));
+  onTestFinished(() => rmSync(spoolDir, { recursive: true, force: true }));
+  const collector = await startCollector();
+  collector.status = 503;
+  const first = startReporter(collector.url, { spoolDir });
+  first.add({ packet_info: [row(1)] });
+  await until(() => collector.attempts.length >= 1, 'an attempt');
+  // Killed: nothing of it closes. Its files are what is left.
+  const files = () => readdirSync(spoolDir).filter((name) => name.endsWith('.gz'));
+  expect(files()).toHaveLength(1);
+  writeFileSync(join(spoolDir, '000000000000-broken.json.gz'), 'no report at all');
+  const copy = mkdtempSync(join(tmpdir(), 'spool-'));
+  onTestFinished(() => rmSync(copy, { recursive: true, force: true }));
+  cpSync(spoolDir, copy, { recursive: true });
+  const id = collector.attempts[0]!.report_id;
+  const other = await startCollector();
+  const second = startReporter(other.url, { spoolDir: copy });
+  second.add({ packet_info: [row(2)] });
+  await until(() => other.attempts.length === 2, 'both reports');
+  expect(other.attempts.map((report) => report.packet_info?.[0]?.sequence)).toEqual([1, 2]);
+  expect(other.attempts[0]!.report_id).toBe(id);
+  await until(() => readdirSync(copy).every((name) => name.endsWith('.unreadable')), 'no file left but the broken one');
 });

@@ -1,6 +1,6 @@
 /**
  * Tells the collector what this node uses and what its packets go through: samples each collectPeriod, reports each
- * sendPeriod. While the collector is away reports wait in the spool and are sent again, the same bytes, with backoff;
+ * sendPeriod. While the collector is away reports wait in the spool (on disk too) and are sent again, the same bytes, with backoff;
  * what the collector refuses for good is dropped and said.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { GpuSampler } from './gpu.js';
 import { ReportSpool, type Rows, type SealedReport } from './report-spool.js';
+import { SpoolFiles } from './spool-files.js';
 import { type SampledHost, UsageSampler } from './usage-sampler.js';
 
 const RETRY_BASE_MS = 1_000;
@@ -29,6 +30,8 @@ export interface ReporterOptions {
   readonly gpu: Pick<GpuSampler, 'sample'> | null;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Where reports wait that the collector has not taken; null: in memory only. */
+  readonly spoolDir?: string | null;
   readonly spoolRowsMax?: number;
   readonly retryBaseMs?: number;
   nodeId(): number | null;
@@ -38,6 +41,7 @@ export interface ReporterOptions {
 export class Reporter {
   readonly #options: ReporterOptions;
   readonly #spool: ReportSpool;
+  readonly #loaded: Promise<void>;
   readonly #sampler: UsageSampler;
   readonly #backoff: Backoff;
   readonly #closing = new AbortController();
@@ -51,7 +55,10 @@ export class Reporter {
 
   constructor(options: ReporterOptions) {
     this.#options = options;
-    this.#spool = new ReportSpool(options.spoolRowsMax === undefined ? {} : { rowsMax: options.spoolRowsMax });
+    const { spoolDir = null, spoolRowsMax: rowsMax, logger } = options;
+    const files = spoolDir === null ? null : new SpoolFiles(spoolDir, logger);
+    this.#spool = new ReportSpool({ files, ...(rowsMax === undefined ? {} : { rowsMax }) });
+    this.#loaded = this.#load();
     this.#sampler = new UsageSampler({ gpu: options.gpu, clock: options.clock });
     this.#backoff = new Backoff({ baseMs: options.retryBaseMs ?? RETRY_BASE_MS, maxMs: RETRY_MAX_MS });
     this.#timers = [
@@ -73,7 +80,18 @@ export class Reporter {
     await Promise.race([this.#pump?.then(() => this.#send()) ?? this.#send(), deadline]);
     await this.#options.collector.close();
     const left = this.#spool.rows;
-    if (left > 0) this.#options.logger.warn({ rows: left }, 'rows were not reported before the end');
+    const kept = this.#options.spoolDir == null ? 'are lost' : 'wait on disk for the next start';
+    if (left > 0) this.#options.logger.warn({ rows: left }, `rows that were not reported before the end ${kept}`);
+  }
+
+  async #load(): Promise<void> {
+    try {
+      await this.#spool.load();
+      const left = this.#spool.rows;
+      if (left > 0) this.#options.logger.info({ rows: left }, 'rows of an earlier start wait for the collector');
+    } catch (error) {
+      this.#options.logger.error({ err: error }, 'unsent reports of an earlier start cannot be read');
+    }
   }
 
   async #sample(): Promise<void> {
@@ -81,6 +99,7 @@ export class Reporter {
   }
 
   async #send(): Promise<void> {
+    await this.#loaded;
     await this.#spool.seal(this.#options.nodeId(), await this.#readsColumns());
     this.#sayLost();
     this.#pump ??= this.#sendAll().finally(() => {
