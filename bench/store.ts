@@ -23,7 +23,7 @@ import { hasMariadb, startMariadb, type TestServer } from '../src/store/mysql/ma
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
 
-const REPORTS = 40;
+const REPORTS = 20;
 const ROWS_PER_REPORT = 5000;
 /** Reporters that send at the same time. */
 const REPORTERS = 8;
