@@ -11,7 +11,7 @@ import type { ProbeResult } from '../contracts/probe.js';
 import type { Logger } from '../std/logger.js';
 import { isDialable } from './link-figures.js';
 import type { LinkTable } from './link-table.js';
-import type { NodeRegistry, RegisteredNode } from './node-registry.js';
+import { type NodeRegistry, type RegisteredNode, urlFor } from './node-registry.js';
 import type { SessionRecord } from './session-record.js';
 
 /** Part of a node's cores that sessions are planned to use; above it a probe's bursts would be felt. */
@@ -96,7 +96,7 @@ export class LinkProbes {
       throw new OrchestratorError('NODE_UNREACHABLE', `node ${file.node_id} ${file.node_name} is ${status.state}`);
     }
     const target_node = target.file.node_id;
-    const result = await source.client.probe({ url: target.url, target_node, bytes_max: PROBE_BYTES_MAX });
+    const result = await source.client.probe({ url: urlFor(target, source), target_node, bytes_max: PROBE_BYTES_MAX });
     const reading = { rttMs: result.rtt_ms, mbitPerS: result.mbit_per_s };
     this.#options.links.add('probe', source.file.node_id, target_node, reading);
     return result;
