@@ -1,5 +1,7 @@
 /** Retention as all engines do it: what a chunk is, and chunk after chunk until a table is within its bounds. */
 
+import { TELEMETRY_TABLE_NAMES, type TelemetryRetention } from './store.js';
+
 /** Rows of one transaction: about 20 ms with two indexes. */
 export const PRUNE_CHUNK_ROWS = 5000;
 
@@ -29,4 +31,11 @@ export async function pruneAll(chunk: () => Promise<number>): Promise<number> {
     total += deleted;
     await new Promise((resolve) => setTimeout(resolve, PRUNE_PAUSE_MS));
   }
+}
+
+/** What retention asks of every table of telemetry, and of the ids of reports. */
+export function telemetryChunks(now: number, retention: TelemetryRetention): PruneChunk[] {
+  const rows = { before: now - retention.rowsS, rowsMax: retention.tableRowsMax };
+  const ids = { before: now - retention.reportIdsS, rowsMax: retention.reportIdsMax };
+  return [...TELEMETRY_TABLE_NAMES.map((table) => ({ table, ...rows })), { table: 'report', ...ids }];
 }

@@ -11,7 +11,7 @@ import {
 } from '../ledger-accounts.js';
 import { LEDGER_SQL } from '../ledger-sql.js';
 import { packetsSteps } from '../packets-sql.js';
-import { type PruneChunk, pruneAll } from '../prune.js';
+import { pruneAll, telemetryChunks } from '../prune.js';
 import {
   type PacketsQuery,
   type RecentQuery,
@@ -123,11 +123,8 @@ class MysqlTelemetryStore implements TelemetryStore {
   }
 
   async prune(now: number, retention: TelemetryRetention = TELEMETRY_RETENTION): Promise<number> {
-    const rows = { before: now - retention.rowsS, rowsMax: retention.tableRowsMax };
-    const ids = { before: now - retention.reportIdsS, rowsMax: retention.reportIdsMax };
-    const tables: PruneChunk[] = TELEMETRY_TABLE_NAMES.map((table) => ({ table, ...rows }));
     let deleted = 0;
-    for (const chunk of [...tables, { table: 'report', ...ids } as const]) {
+    for (const chunk of telemetryChunks(now, retention)) {
       deleted += await pruneAll(() => pruneChunk(this.#pool, chunk));
     }
     return deleted;

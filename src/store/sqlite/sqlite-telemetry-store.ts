@@ -4,7 +4,7 @@
  */
 import type { Profile } from '../../contracts/plan.js';
 import type { LedgerAccounts, LedgerQuery } from '../ledger-accounts.js';
-import { type PruneChunk, pruneAll } from '../prune.js';
+import { pruneAll, telemetryChunks } from '../prune.js';
 import {
   type PacketsQuery,
   type RecentQuery,
@@ -14,7 +14,6 @@ import {
   SQL_TIME_MS_MAX,
   type SqlResult,
   TELEMETRY_RETENTION,
-  TELEMETRY_TABLE_NAMES,
   type TelemetryRetention,
   type TelemetryRow,
   type TelemetryStore,
@@ -77,11 +76,8 @@ class SqliteTelemetryStore implements TelemetryStore {
   }
 
   async prune(now: number, retention: TelemetryRetention = TELEMETRY_RETENTION): Promise<number> {
-    const rows = { before: now - retention.rowsS, rowsMax: retention.tableRowsMax };
-    const ids = { before: now - retention.reportIdsS, rowsMax: retention.reportIdsMax };
-    const tables: PruneChunk[] = TELEMETRY_TABLE_NAMES.map((table) => ({ table, ...rows }));
     let deleted = 0;
-    for (const chunk of [...tables, { table: 'report', ...ids } as const]) {
+    for (const chunk of telemetryChunks(now, retention)) {
       deleted += await pruneAll(() => this.#call('pruneChunk', chunk));
     }
     return deleted;
