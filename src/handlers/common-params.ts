@@ -77,10 +77,28 @@ export const GpuMemoryParam = Type.Number({
 });
 
 /** Threshold of the reference's types that run on a stand-in. */
-export const RelativeThreshParam = Type.Number({
+const RelativeThreshParam = Type.Number({
   exclusiveMinimum: 0,
   maximum: 1,
   default: 0.5,
   description:
     "How far a face may be from a known one that still names it: 0.5 = the model's own distance, 1 = twice as far",
 });
+
+/** Of recognisers whose own weights are in no package. */
+export function standInRecognizerParams(standIn: string, own: string, dimPx: number) {
+  return {
+    ...MODEL_PARAMS,
+    model: standInParam(standIn, own),
+    classifier: ClassifierParam,
+    dim: Type.Integer({
+      minimum: 0,
+      maximum: 1024,
+      default: dimPx,
+      description: 'Accepted and ignored: crops are fitted',
+    }),
+    thresh: RelativeThreshParam,
+    embeddings: EmbeddingsParam,
+    ...BOXES_PARAMS,
+  };
+}

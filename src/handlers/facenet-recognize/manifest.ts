@@ -1,24 +1,10 @@
 import Type, { type Static } from 'typebox';
 import { defineHandler } from '../../handler-kit/define.js';
-import {
-  BOXES_PARAMS,
-  ClassifierParam,
-  EmbeddingsParam,
-  GpuMemoryParam,
-  MODEL_PARAMS,
-  RelativeThreshParam,
-  standInParam,
-} from '../common-params.js';
+import { GpuMemoryParam, standInRecognizerParams } from '../common-params.js';
 
 const params = Type.Object({
-  ...MODEL_PARAMS,
-  model: standInParam('faceres', "FaceNet's weights"),
-  classifier: ClassifierParam,
-  dim: Type.Integer({ minimum: 0, maximum: 1024, default: 160, description: 'Accepted and ignored: crops are fitted' }),
+  ...standInRecognizerParams('faceres', "FaceNet's weights", 160),
   gpu_memory_frac: GpuMemoryParam,
-  thresh: RelativeThreshParam,
-  embeddings: EmbeddingsParam,
-  ...BOXES_PARAMS,
 });
 export type FacenetRecognizeParams = Static<typeof params>;
 

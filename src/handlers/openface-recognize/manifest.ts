@@ -1,23 +1,8 @@
 import Type, { type Static } from 'typebox';
 import { defineHandler } from '../../handler-kit/define.js';
-import {
-  BOXES_PARAMS,
-  ClassifierParam,
-  EmbeddingsParam,
-  MODEL_PARAMS,
-  RelativeThreshParam,
-  standInParam,
-} from '../common-params.js';
+import { standInRecognizerParams } from '../common-params.js';
 
-const params = Type.Object({
-  ...MODEL_PARAMS,
-  model: standInParam('face_recognition', "OpenFace's nn4.small2 weights"),
-  classifier: ClassifierParam,
-  dim: Type.Integer({ minimum: 0, maximum: 1024, default: 96, description: 'Accepted and ignored: crops are fitted' }),
-  thresh: RelativeThreshParam,
-  embeddings: EmbeddingsParam,
-  ...BOXES_PARAMS,
-});
+const params = Type.Object(standInRecognizerParams('face_recognition', "OpenFace's nn4.small2 weights", 96));
 export type OpenfaceRecognizeParams = Static<typeof params>;
 
 export const manifest = defineHandler({
