@@ -1,118 +1,194 @@
-/** One online decision (a new session) of the exact per-session planner, warmed up, by number of nodes. */
+/**
+ * The allocator against its bound and against the baselines, on the seeded instances of
+ * src/allocation/fleet/instances.ts (G1..G8, G10 and G12 of the allocation goals). Every plan is certified by the
+ * independent verifier or the bench fails. Gaps are to the column generation bound, in per cent of it; mean and worst
+ * over seeds. `explained` is one new session with all its sentences, as the coordinator decides it.
+ */
 import { allocate } from '#src/allocation/allocate.js';
-import type { PlanRequest, Snapshot, SnapshotNode } from '#src/contracts/plan.js';
-import type { Alternative, GraphHandler } from '#src/contracts/service.js';
-import { seededRandom } from '#src/std/prng.js';
+import { allocateFleet, keepPlaced, ORCHESTRATOR, planOf, repair, searchOf } from '#src/allocation/fleet/allocator.js';
+import { BASELINES } from '#src/allocation/fleet/baselines.js';
+import { instanceOf } from '#src/allocation/fleet/instances.js';
+import { Fleet } from '#src/allocation/fleet/model.js';
+import { verifyFleet } from '#src/allocation/fleet/verify-fleet.js';
+import type { FleetPlan, FleetSession, FleetSnapshot } from '#src/contracts/fleet.js';
 import { quantile } from '#src/std/quantile.js';
-import { type BenchRow, runCases } from './harness.js';
+import { columnBound } from './column-generation.js';
+import { explainedRequest, explainedSnapshot } from './explained-instance.js';
+import type { BenchRow } from './harness.js';
 import type { BenchContext } from './run.js';
+
+interface Size {
+  readonly nodes: number;
+  readonly sessions: number;
+  readonly load: number;
+  readonly seeds: number;
+  readonly iterations: number;
+  /** Rounds of column generation; 0 = no bound. */
+  readonly boundRounds: number;
+}
+
+const SIZES: readonly Size[] = [
+  { nodes: 10, sessions: 20, load: 1, seeds: 20, iterations: 1000, boundRounds: 60 },
+  { nodes: 30, sessions: 100, load: 1, seeds: 20, iterations: 2000, boundRounds: 60 },
+  { nodes: 30, sessions: 100, load: 2.7, seeds: 20, iterations: 2000, boundRounds: 60 },
+  { nodes: 100, sessions: 1000, load: 1, seeds: 5, iterations: 10_000, boundRounds: 12 },
+  { nodes: 1000, sessions: 10_000, load: 1, seeds: 1, iterations: 20_000, boundRounds: 0 },
+];
+
+/** Relative gap between bound and master at which column generation stops. */
+const BOUND_GAP = 3e-4;
+
+type Figures = Map<string, number[]>;
+
+export async function run({ seeds, only }: BenchContext): Promise<BenchRow[]> {
+  const rows: BenchRow[] = [];
+  for (const size of SIZES.filter((one) => only === undefined || `${one.nodes}/${one.sessions}x${one.load}` === only)) {
+    const figures: Figures = new Map();
+    for (let seed = 1; seed <= Math.min(seeds ?? size.seeds, size.seeds); seed++) await measure(size, seed, figures);
+    for (const [figure, values] of figures) rows.push(...rowsOf(size, figure, values));
+  }
+  if (only === undefined) rows.push(...explained());
+  return rows;
+}
+
+function rowsOf({ nodes, sessions, load }: Size, figure: string, values: readonly number[]): BenchRow[] {
+  const name = `${nodes}/${sessions}${load === 1 ? '' : ` load ${load}`}`;
+  const [what, unit = ''] = figure.split('|') as [string, string?];
+  const mean = values.reduce((sum, one) => sum + one, 0) / values.length;
+  const worst = unit === 'x' || what.startsWith('online utility') ? Math.min(...values) : Math.max(...values);
+  const row = (kind: string, value: number): BenchRow => ({
+    bench: 'allocation',
+    case: name,
+    figure: `${what}, ${kind}`,
+    value,
+    unit,
+  });
+  return values.length === 1 ? [row('one seed', mean)] : [row('mean', mean), row('worst', worst)];
+}
+
+async function measure(size: Size, seed: number, figures: Figures): Promise<void> {
+  const note = (figure: string, value: number) => figures.set(figure, [...(figures.get(figure) ?? []), value]);
+  const snapshot = instanceOf({ ...size, seed });
+  const fleet = new Fleet(snapshot);
+  const online = searchOf(fleet, { seed, iterations: 0 });
+  const times: number[] = [];
+  for (let task = 0; task < fleet.tasks.length; task++) times.push(timed(() => online.insert(task)));
+  const settled = times.slice(times.length >> 1);
+  note('online decision p50|ms', quantile(settled, 0.5));
+  note('online decision p99|ms', quantile(settled, 0.99));
+  const onlinePlan = certified(planOf('online', online), snapshot);
+  const starts = [[...online.state.placed]];
+  const search = searchOf(fleet, { seed, iterations: 0 });
+  const planMs = timed(() => {
+    repair(search, fleet);
+    search.improve(size.iterations);
+  });
+  starts.push([...search.state.placed]);
+  const plan = certified(planOf('orchestrator', search), snapshot);
+  note('re-plan|s', planMs / 1000);
+  note('admitted|%', (100 * plan.sessions.length) / size.sessions);
+  note('online utility of re-plan|%', (100 * onlinePlan.utility) / plan.utility);
+  if (size.boundRounds > 0) {
+    const { bound } = await columnBound({ fleet, starts, roundsMax: size.boundRounds, gap: BOUND_GAP });
+    note('gap to bound|%', (100 * (bound - plan.utility)) / bound);
+  }
+  compare(fleet, snapshot, plan, note);
+  if (size.nodes >= 30 && size.nodes <= 100 && size.load === 1) nodeDeath(size, seed, snapshot, plan, note);
+  if (size.nodes <= 30) determinism(size, seed, snapshot);
+}
+
+function timed(work: () => unknown): number {
+  const start = performance.now();
+  work();
+  return performance.now() - start;
+}
+
+function certified(plan: FleetPlan, snapshot: FleetSnapshot): FleetPlan {
+  const violations = verifyFleet(plan, snapshot);
+  if (violations.length > 0) throw new Error(`${plan.algorithm}: ${violations[0]}`);
+  return plan;
+}
+
+function compare(
+  fleet: Fleet,
+  snapshot: FleetSnapshot,
+  plan: FleetPlan,
+  note: (figure: string, value: number) => void,
+): void {
+  for (const baseline of BASELINES) {
+    const other = certified(baseline.plan(fleet, { seed: 1, iterations: 0 }), snapshot);
+    note(`admitted, times ${baseline.name}|x`, plan.sessions.length / Math.max(1, other.sessions.length));
+  }
+}
+
+/** The edge node with most sessions up to 30 dies: repair at once, then a sticky re-plan, against a free one. */
+function nodeDeath(
+  size: Size,
+  seed: number,
+  snapshot: FleetSnapshot,
+  plan: FleetPlan,
+  note: (figure: string, value: number) => void,
+): void {
+  const on = new Map<number, number[]>();
+  for (const { session_id, placement } of plan.sessions) {
+    for (const id of new Set(placement.map((one) => one.node_id))) on.set(id, [...(on.get(id) ?? []), session_id]);
+  }
+  const edges = snapshot.nodes.filter((one) => one.labels.includes('edge')).map((one) => one.node_id);
+  const hit = edges.map((id) => ({ id, victims: on.get(id) ?? [] })).filter((one) => one.victims.length <= 30);
+  const { id, victims } = hit.sort((a, b) => b.victims.length - a.victims.length)[0]!;
+  const nodes = snapshot.nodes.map((one) => (one.node_id === id ? { ...one, up: false } : one));
+  const after = { ...running(snapshot, plan), nodes };
+  const fleet = new Fleet(after);
+  const search = searchOf(fleet, { seed, iterations: 0 });
+  keepPlaced(fleet, search);
+  note(
+    'repair|ms',
+    timed(() => repair(search, fleet)),
+  );
+  certified(planOf('repair', search), after);
+  const handlers = plan.sessions
+    .filter((one) => victims.includes(one.session_id))
+    .reduce((sum, one) => sum + one.placement.length, 0);
+  const sticky = certified(allocateFleet(after, ORCHESTRATOR, { seed, iterations: size.iterations }), after);
+  const free = certified(
+    allocateFleet({ ...snapshot, nodes }, ORCHESTRATOR, { seed, iterations: size.iterations }),
+    after,
+  );
+  note('sticky re-plan, admitted of free|%', (100 * sticky.sessions.length) / free.sessions.length);
+  note('moved / handlers of victims|', sticky.moved / Math.max(1, handlers));
+}
+
+function running(snapshot: FleetSnapshot, plan: FleetPlan): FleetSnapshot {
+  const placed = new Map(plan.sessions.map((one) => [one.session_id, one.placement]));
+  const sessions = snapshot.sessions.map((one): FleetSession => {
+    const previous = placed.get(one.session_id);
+    return previous === undefined ? one : { ...one, previous };
+  });
+  return { ...snapshot, sessions };
+}
+
+function determinism(size: Size, seed: number, snapshot: FleetSnapshot): void {
+  const plan = () =>
+    JSON.stringify(allocateFleet(snapshot, ORCHESTRATOR, { seed, iterations: Math.min(300, size.iterations) }));
+  const first = plan();
+  if (plan() !== first) throw new Error(`seed ${seed}: two runs made different plans`);
+}
 
 const DECISIONS = 20;
 
-export async function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
-  const cases = [10, 30, 100].map((count) => {
-    const snapshot = snapshotOf(count, seededRandom(count));
-    return {
-      name: `${count} nodes, 7 handlers, 9 variants`,
-      measure: async () => {
-        const times = Array.from({ length: DECISIONS }, (_, index) => {
-          const start = performance.now();
-          const result = allocate(request(index % count), snapshot);
-          if (!result.admitted) throw new Error('the bench instance must be admitted');
-          return performance.now() - start;
-        });
-        return { p50: quantile(times, 0.5), p95: quantile(times, 0.95) };
-      },
-    };
+function explained(): BenchRow[] {
+  return [10, 30, 100].flatMap((count) => {
+    const snapshot = explainedSnapshot(count);
+    const times = Array.from({ length: DECISIONS }, (_, index) =>
+      timed(() => allocate(explainedRequest(index % count), snapshot)),
+    );
+    const row = (figure: string, value: number): BenchRow => ({
+      bench: 'allocation',
+      case: `${count} nodes, explained`,
+      figure,
+      value,
+      unit: 'ms',
+    });
+    return [row('p50', quantile(times, 0.5)), row('p95', quantile(times, 0.95))];
   });
-  return await runCases({
-    bench: 'allocation',
-    cases,
-    units: { p50: 'ms', p95: 'ms' },
-    lessIsBetter: ['p50', 'p95'],
-    rounds,
-    rawFile,
-  });
-}
-
-function snapshotOf(count: number, random: () => number): Snapshot {
-  const nodes = Array.from({ length: count }, (_, node_id): SnapshotNode => {
-    const cores = 2 + Math.floor(random() * 14);
-    return {
-      ...{ node_id, node_name: `node-${node_id}`, up: true, drained: false, labels: [], gpus: 0, gpu_ms_per_s_free: 0 },
-      ...{
-        speed: 0.4 + random(),
-        cpu_cores: cores,
-        cpu_ms_per_s_free: cores * 800,
-        mem_mb_free: 2000 + random() * 8000,
-      },
-      handler_types: null,
-    };
-  });
-  const links = nodes.flatMap((from) =>
-    nodes
-      .filter((to) => to !== from)
-      .map((to) => ({
-        source_node: from.node_id,
-        target_node: to.node_id,
-        latency_ms: 1 + random() * 10,
-        mbit_per_s_free: 100,
-      })),
-  );
-  return { nodes, links, profiles: [] };
-}
-
-function alternative(name: string, cpu_ms: number, out_bytes: number, accuracy = 1): Alternative {
-  return { name, params: { model: name }, accuracy, cost: { cpu_ms, gpu_ms: 0, mem_mb: 100, out_bytes } };
-}
-
-function request(source_node: number): PlanRequest {
-  const chain: [string, Alternative[], boolean][] = [
-    ['capture', [alternative('default', 1, 900_000)], true],
-    ['encode', [alternative('default', 4, 60_000)], true],
-    ['decode', [alternative('default', 4, 900_000)], false],
-    [
-      'detect',
-      [
-        alternative('tiny', 10, 90_000, 0.9),
-        alternative('blaze', 20, 90_000, 0.95),
-        alternative('ssd', 80, 90_000, 0.99),
-      ],
-      false,
-    ],
-    ['align', [alternative('default', 3, 90_000)], false],
-    [
-      'recognize',
-      [alternative('s', 8, 2000, 0.95), alternative('m', 20, 2000, 0.97), alternative('l', 40, 2000, 0.99)],
-      false,
-    ],
-    ['render', [alternative('default', 2, 0)], true],
-  ];
-  const handlers = chain.map(
-    ([handler_name, alternatives, pinned], index): GraphHandler => ({
-      ...{ handler_id: index + 1, handler_name, handler_type: index + 1, handler_type_name: handler_name, post: false },
-      at: pinned ? { kind: 'source' } : null,
-      require: {},
-      alternatives,
-    }),
-  );
-  const links = handlers.slice(1).map((handler) => ({
-    ...{
-      source_handler: handler.handler_id - 1,
-      source_output: 0,
-      target_handler: handler.handler_id,
-      target_input: 0,
-    },
-  }));
-  const order = handlers.map((handler) => handler.handler_id);
-  const variant = { variant_name: 'default', accuracy: 1, dataset: null, handlers, links, order };
-  const service = {
-    service_id: 1,
-    service_name: 'face',
-    description: '',
-    template: null,
-    variants: [variant],
-    warnings: [],
-  };
-  return { service, objective: { fps: 8, latency_ms_max: 400, accuracy_min: 0.85 }, source_node };
 }

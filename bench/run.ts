@@ -1,10 +1,14 @@
-/** `npm run bench -- NAME... [--rounds N] [--json FILE] [--raw FILE]`: runs the named benches (all without names). */
+/** `npm run bench -- NAME... [--rounds N] [--seeds N] [--only CASE] [--json FILE] [--raw FILE]`: runs the named benches (all without names). */
 import { parseArgs } from 'node:util';
 import { type BenchRow, printTable, writeRows } from './harness.js';
 
 export interface BenchContext {
   readonly rounds: number;
   readonly rawFile: string | undefined;
+  /** Instances per case at most, for benches that draw them. */
+  readonly seeds: number | undefined;
+  /** One case of such a bench: `30/100x1`. */
+  readonly only: string | undefined;
 }
 
 interface BenchModule {
@@ -27,16 +31,19 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '5' },
+    seeds: { type: 'string' },
+    only: { type: 'string' },
     json: { type: 'string' },
     raw: { type: 'string' },
   },
 });
 
 const rounds = Number(values.rounds);
+const seeds = values.seeds === undefined ? undefined : Number(values.seeds);
 const unknown = positionals.filter((name) => !(name in BENCHES));
-if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
+if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1 || (seeds !== undefined && !(seeds >= 1))) {
   console.error(
-    `usage: npm run bench -- [${Object.keys(BENCHES).join('|')}]... [--rounds N >= 1] [--json FILE] [--raw FILE]`,
+    `usage: npm run bench -- [${Object.keys(BENCHES).join('|')}]... [--rounds N >= 1] [--seeds N >= 1] [--only CASE] [--json FILE] [--raw FILE]`,
   );
   process.exit(2);
 }
@@ -44,7 +51,7 @@ if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
 const all: BenchRow[] = [];
 for (const name of positionals.length > 0 ? positionals : Object.keys(BENCHES)) {
   const { run, print = printTable } = await BENCHES[name]!();
-  const rows = await run({ rounds, rawFile: values.raw });
+  const rows = await run({ rounds, rawFile: values.raw, seeds, only: values.only });
   console.log(`\nbench ${name}: medians of ${rounds} interleaved rounds`);
   print(rows);
   all.push(...rows);

@@ -294,7 +294,7 @@ const linkName = (link: {
 }): string => `${link.source_handler}.${link.source_output}->${link.target_handler}.${link.target_input}`;
 
 /** Mean wait in service times of a queue with `servers` servers: Allen-Cunneen over Sakasegawa (1977). */
-function allenCunneen(servers: number, load: number): number {
+export function allenCunneen(servers: number, load: number): number {
   const rho = Math.min(load, UTILISATION_CAP);
   return (VARIABILITY * rho ** (Math.sqrt(2 * servers + 2) - 1)) / (servers * (1 - rho));
 }

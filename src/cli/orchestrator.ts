@@ -10,6 +10,7 @@ import { addGalleryCommands } from './commands/gallery.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
 import { addModelCommands } from './commands/models.js';
+import { addPlanCommand } from './commands/plan.js';
 import { addSessionCommands } from './commands/sessions.js';
 import { addSqlCommand } from './commands/sql.js';
 import { reportError, usage } from './output.js';
@@ -35,6 +36,7 @@ function createProgram(): Command {
   addNodeCommands(program);
   addGalleryCommands(program);
   addModelCommands(program);
+  addPlanCommand(program);
   addSqlCommand(program);
   addDbCommands(program);
   addCheckCommand(program);

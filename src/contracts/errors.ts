@@ -56,6 +56,14 @@ export const ERROR_CATALOGUE = {
     status: 404,
     help: 'No loaded service has that name or id; `orchestrator service list` shows them.',
   },
+  ALLOCATOR_INVALID: {
+    status: 400,
+    help: 'An algorithm for `plan` is not known, cannot be loaded, or made a plan that breaks a constraint.',
+  },
+  FLEET_SNAPSHOT_INVALID: {
+    status: 400,
+    help: 'A snapshot for `plan` is refused; the place (JSON pointer) and the rule are named.',
+  },
   VARIANT_NOT_FOUND: { status: 404, help: 'The service has no variant of that name.' },
   SESSION_NOT_FOUND: { status: 404, help: 'No session has that id.' },
   SESSION_EXISTS: { status: 409, help: 'The session id is in use on this node or coordinator.' },

@@ -1,0 +1,87 @@
+/** A session of seven handlers with nine variants on nodes that are joined in pairs: what one explained decision is timed on. */
+import type { PlanRequest, Snapshot, SnapshotNode } from '#src/contracts/plan.js';
+import type { Alternative, GraphHandler } from '#src/contracts/service.js';
+import { seededRandom } from '#src/std/prng.js';
+
+export function explainedSnapshot(count: number): Snapshot {
+  const random = seededRandom(count);
+  const nodes = Array.from({ length: count }, (_, node_id): SnapshotNode => {
+    const cores = 2 + Math.floor(random() * 14);
+    return {
+      ...{ node_id, node_name: `node-${node_id}`, up: true, drained: false, labels: [], gpus: 0, gpu_ms_per_s_free: 0 },
+      ...{
+        speed: 0.4 + random(),
+        cpu_cores: cores,
+        cpu_ms_per_s_free: cores * 800,
+        mem_mb_free: 2000 + random() * 8000,
+      },
+      handler_types: null,
+    };
+  });
+  const links = nodes.flatMap((from) =>
+    nodes
+      .filter((to) => to !== from)
+      .map((to) => ({
+        source_node: from.node_id,
+        target_node: to.node_id,
+        latency_ms: 1 + random() * 10,
+        mbit_per_s_free: 100,
+      })),
+  );
+  return { nodes, links, profiles: [] };
+}
+
+function alternative(name: string, cpu_ms: number, out_bytes: number, accuracy = 1): Alternative {
+  return { name, params: { model: name }, accuracy, cost: { cpu_ms, gpu_ms: 0, mem_mb: 100, out_bytes } };
+}
+
+export function explainedRequest(source_node: number): PlanRequest {
+  const chain: [string, Alternative[], boolean][] = [
+    ['capture', [alternative('default', 1, 900_000)], true],
+    ['encode', [alternative('default', 4, 60_000)], true],
+    ['decode', [alternative('default', 4, 900_000)], false],
+    [
+      'detect',
+      [
+        alternative('tiny', 10, 90_000, 0.9),
+        alternative('blaze', 20, 90_000, 0.95),
+        alternative('ssd', 80, 90_000, 0.99),
+      ],
+      false,
+    ],
+    ['align', [alternative('default', 3, 90_000)], false],
+    [
+      'recognize',
+      [alternative('s', 8, 2000, 0.95), alternative('m', 20, 2000, 0.97), alternative('l', 40, 2000, 0.99)],
+      false,
+    ],
+    ['render', [alternative('default', 2, 0)], true],
+  ];
+  const handlers = chain.map(
+    ([handler_name, alternatives, pinned], index): GraphHandler => ({
+      ...{ handler_id: index + 1, handler_name, handler_type: index + 1, handler_type_name: handler_name, post: false },
+      at: pinned ? { kind: 'source' } : null,
+      require: {},
+      alternatives,
+    }),
+  );
+  const links = handlers.slice(1).map((handler) => ({
+    ...{
+      source_handler: handler.handler_id - 1,
+      source_output: 0,
+      target_handler: handler.handler_id,
+      target_input: 0,
+    },
+  }));
+  const order = handlers.map((handler) => handler.handler_id);
+  const variant = { variant_name: 'default', accuracy: 1, dataset: null, handlers, links, order };
+  const service = {
+    service_id: 1,
+    service_name: 'face',
+    description: '',
+    template: null,
+    variants: [variant],
+    warnings: [],
+  };
+  return { service, objective: { fps: 8, latency_ms_max: 400, accuracy_min: 0.85 }, source_node };
+}

@@ -1,0 +1,205 @@
+/**
+ * One interface for every way to plan many sessions, ours and the baselines that it is compared with. A planner is
+ * pure: the same fleet, seed and iterations give the same plan.
+ *
+ * `orchestrator` is a ladder; it stops on the first step that has nothing left to do:
+ *   kept      sessions whose place still holds stay there: no event, no move
+ *   repaired  victims (a node gone, drained, too full) and new sessions, heaviest first, one by one; nobody else moves
+ *   ejected   for those without room, at most EJECTED_MAX others are placed anew
+ *   improved  large neighbourhood search, in which leaving one's place costs
+ */
+import type { FleetPlan, FleetSnapshot } from '../../contracts/fleet.js';
+import { seededRandom } from '../../std/prng.js';
+import { FIT_EPSILON } from '../bounds.js';
+import { Fleet, type Task } from './model.js';
+import type { Before } from './router.js';
+import { FleetSearch } from './search.js';
+import { Appraiser, type Placed, type State } from './state.js';
+
+/** Utility of a handler that stays: three times fewer moves at the same admissions than 0; more begins to cost some. */
+export const STICKINESS = 0.05;
+
+/** Attempts to admit one refused session by ejection. */
+const EJECTIONS_PER_SESSION = 4;
+
+export interface AllocateFleetOptions {
+  readonly seed: number;
+  /** Steps of the search; 0 = stop after the repair. */
+  readonly iterations: number;
+  /** Also improve when nothing has happened: a background re-plan. */
+  readonly replan?: boolean;
+  readonly stickiness?: number;
+}
+
+export interface Allocator {
+  readonly name: string;
+  plan(fleet: Fleet, options: AllocateFleetOptions): FleetPlan;
+}
+
+export const ORCHESTRATOR: Allocator = {
+  name: 'orchestrator',
+  plan(fleet, options) {
+    const search = searchOf(fleet, options);
+    const arrived = keepPlaced(fleet, search);
+    if (arrived > 0 || options.replan === true) placeRest(search, fleet, options);
+    return planOf('orchestrator', search);
+  },
+};
+
+export function searchOf(fleet: Fleet, { seed, stickiness = STICKINESS }: AllocateFleetOptions): FleetSearch {
+  const before = fleet.tasks.map((task) => beforeOf(fleet, task));
+  return new FleetSearch({ fleet, random: seededRandom(seed), before, stickiness });
+}
+
+/** Puts back every session whose place still holds; returns how many are left without one. */
+export function keepPlaced(fleet: Fleet, search: FleetSearch): number {
+  const appraiser = new Appraiser(fleet);
+  let left = 0;
+  fleet.tasks.forEach((task, index) => {
+    const placed = stillHolds(fleet, task, appraiser);
+    if (placed !== null && search.state.overloads(placed) < 0) search.keep(index, placed);
+    else left += 1;
+  });
+  return left;
+}
+
+/** The rungs after the first. */
+export function placeRest(search: FleetSearch, fleet: Fleet, { iterations }: AllocateFleetOptions): void {
+  repair(search, fleet);
+  if (iterations === 0) return;
+  for (const task of heaviestFirst(search, fleet)) {
+    for (let tries = 0; tries < EJECTIONS_PER_SESSION && search.state.placed[task] === null; tries++)
+      search.eject(task);
+  }
+  search.improve(iterations);
+}
+
+export function repair(search: FleetSearch, fleet: Fleet): void {
+  for (const task of heaviestFirst(search, fleet)) search.insert(task);
+}
+
+/** Weight, then those that ran before, then the order of the snapshot. */
+function heaviestFirst(search: FleetSearch, { tasks }: Fleet): number[] {
+  const ran = (task: number) => (tasks[task]!.session.previous === undefined ? 1 : 0);
+  return [...search.refused].sort((a, b) => tasks[b]!.weight - tasks[a]!.weight || ran(a) - ran(b) || a - b);
+}
+
+/** Where the session ran, in the terms of each graph that it may run. */
+function beforeOf(fleet: Fleet, task: Task): Before | null {
+  const { previous } = task.session;
+  if (previous === undefined) return null;
+  const byId = new Map(previous.map((one) => [one.handler_id, one]));
+  return new Map(
+    task.graphs.map((graph) => {
+      const options = graph.handlers.map((handler, at) => {
+        const index = handler.alternatives.findIndex((one) => one.name === byId.get(handler.handler_id)?.alternative);
+        return index < 0 ? -1 : graph.firstOption[at]! + index;
+      });
+      const nodes = graph.handlers.map(
+        (handler) => fleet.nodeIndex.get(byId.get(handler.handler_id)?.node_id ?? -1) ?? -1,
+      );
+      return [graph, { options: Int32Array.from(options), nodes: Int32Array.from(nodes) }];
+    }),
+  );
+}
+
+/** The place that a session had, if it is complete and keeps every promise by itself. */
+function stillHolds(fleet: Fleet, task: Task, appraiser: Appraiser): Placed | null {
+  const before = beforeOf(fleet, task);
+  if (before === null) return null;
+  for (const [graph, { options, nodes }] of before) {
+    if (task.session.previous!.length !== graph.handlers.length) continue;
+    const allowed = options.every((option, at) => {
+      const node = nodes[at]!;
+      if (option < 0 || node < 0 || fleet.possible[option * fleet.nodeCount + node] === 0) return false;
+      if (fleet.atSource[option] === 1 && node !== task.source) return false;
+      return task.stay === null || task.stay[node] === 1;
+    });
+    if (!allowed) continue;
+    const placed = appraiser.appraise(task, graph, options, nodes, 0);
+    if (placed.latencyMs <= task.latencyMsMax + FIT_EPSILON && Math.log(placed.accuracy) >= task.lnAccuracyMin)
+      return placed;
+  }
+  return null;
+}
+
+export function planOf(algorithm: string, search: FleetSearch): FleetPlan {
+  const { state } = search;
+  return {
+    ...placementsOf(algorithm, state),
+    refused: search.refused.map((task) => refusedOf(task, search)).sort((a, b) => a.session_id - b.session_id),
+  };
+}
+
+export function placementsOf(algorithm: string, state: State): FleetPlan {
+  const { fleet } = state;
+  const sessions = fleet.tasks.flatMap(({ session }, index) => {
+    const placed = state.placed[index];
+    if (placed === null || placed === undefined) return [];
+    const placement = placed.graph.handlers.map((handler, at) => ({
+      handler_id: handler.handler_id,
+      node_id: fleet.nodes[placed.nodes[at]!]!.node_id,
+      alternative: handler.alternatives[placed.options[at]! - placed.graph.firstOption[at]!]!.name,
+    }));
+    const { variant_name } = placed.graph.variant;
+    return [
+      {
+        session_id: session.session_id,
+        variant: variant_name,
+        accuracy: placed.accuracy,
+        latency_ms: placed.latencyMs,
+        placement,
+      },
+    ];
+  });
+  return { algorithm, sessions, refused: [], moved: state.moved, utility: state.utility, complete: true };
+}
+
+/** What binds: the first resource that the place it would like to have would overload. */
+function refusedOf(task: number, search: FleetSearch): FleetPlan['refused'][number] {
+  const { state } = search;
+  const { session_id, objective } = state.fleet.tasks[task]!.session;
+  const wish = search.ideal(task);
+  if (wish === null) {
+    const { fps, latency_ms_max: latency, accuracy_min: accuracy } = objective;
+    const wants = [
+      `${fps} fps`,
+      ...(latency === undefined ? [] : [`${latency} ms`]),
+      ...(accuracy === undefined ? [] : [`accuracy ${accuracy}`]),
+    ];
+    return { session_id, reason: `no placement keeps ${wants.join(', ')} even with every node to itself` };
+  }
+  const full = state.overloads(wish);
+  return {
+    session_id,
+    reason: full < 0 ? 'its best place is free but not reached within the iterations' : fullWords(state, full),
+  };
+}
+
+const KINDS = ['cpu', 'gpu', 'memory', 'uplink', 'downlink'] as const;
+
+function fullWords(state: State, resource: number): string {
+  const { fleet } = state;
+  const percent = ((100 * state.used[resource]!) / fleet.capacity[resource]!).toFixed(0);
+  const isNode = resource < fleet.wanUpAt;
+  const kind = isNode
+    ? KINDS[Math.floor(resource / fleet.nodeCount)]!
+    : resource < fleet.wanDownAt
+      ? 'WAN uplink'
+      : 'WAN downlink';
+  const site = (resource - fleet.wanUpAt) % (fleet.siteCount + 1);
+  const where = isNode
+    ? fleet.nodes[resource % fleet.nodeCount]!.node_name
+    : fleet.nodes.find((_, index) => fleet.site[index] === site)?.site;
+  return `${kind} of ${where} has no room: ${percent} % of what may be promised is taken`;
+}
+
+/** The one call for users: `iterations` left out means enough for a near-best plan of this size. */
+export function allocateFleet(
+  snapshot: FleetSnapshot,
+  allocator: Allocator,
+  options: Partial<AllocateFleetOptions> = {},
+): FleetPlan {
+  const iterations = options.iterations ?? Math.min(20_000, 500 + 15 * snapshot.sessions.length);
+  return allocator.plan(new Fleet(snapshot), { seed: 1, ...options, iterations });
+}

@@ -1,0 +1,297 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { FleetHandler, FleetPlan, FleetSession, FleetSnapshot } from '../../contracts/fleet.js';
+import { type AllocateFleetOptions, type Allocator, allocateFleet, ORCHESTRATOR } from './allocator.js';
+import { BASELINES } from './baselines.js';
+import { checkFleet } from './check-fleet.js';
+import { bestUtility } from './exhaustive-fleet.testing.js';
+import { instanceOf } from './instances.js';
+import { Fleet } from './model.js';
+import { Pricer } from './pricing.js';
+import { Appraiser } from './state.js';
+import { verifyFleet } from './verify-fleet.js';
+
+const plan = (
+  snapshot: FleetSnapshot,
+  options: Partial<AllocateFleetOptions> = {},
+  allocator: Allocator = ORCHESTRATOR,
+): FleetPlan => {
+  const made = allocateFleet(snapshot, allocator, { iterations: 200, ...options });
+  expect(verifyFleet(made, snapshot)).toEqual([]);
+  return made;
+};
+
+/** The snapshot with every admitted session running where the plan put it. */
+const running = (snapshot: FleetSnapshot, made: FleetPlan): FleetSnapshot => {
+  const placed = new Map(made.sessions.map((one) => [one.session_id, one.placement]));
+  const sessions = snapshot.sessions.map((one): FleetSession => {
+    const previous = placed.get(one.session_id);
+    return previous === undefined ? one : { ...one, previous };
+  });
+  return { ...snapshot, sessions };
+};
+
+const weightOf = (snapshot: FleetSnapshot, made: FleetPlan): number => {
+  const weights = new Map(snapshot.sessions.map((one) => [one.session_id, one.weight]));
+  return made.sessions.reduce((sum, one) => sum + weights.get(one.session_id)!, 0);
+};
+
+const instances = fc.record({
+  nodes: fc.integer({ min: 3, max: 24 }),
+  sessions: fc.integer({ min: 1, max: 60 }),
+  seed: fc.integer({ min: 1, max: 10_000 }),
+  load: fc.double({ min: 0.5, max: 4, noNaN: true }),
+});
+
+/** Random weights, privacy and drained nodes on top of an instance. */
+const varied = instances.chain((base) =>
+  fc
+    .record({
+      weights: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+      stay: fc.boolean(),
+      drained: fc.nat(),
+    })
+    .map(({ weights, stay, drained }) => {
+      const snapshot = instanceOf(base);
+      return {
+        ...snapshot,
+        nodes: snapshot.nodes.map((one, index) => ({
+          ...one,
+          drained: index === drained % (snapshot.nodes.length * 2),
+        })),
+        sessions: snapshot.sessions.map((one, index) => {
+          const site = snapshot.nodes.find((node) => node.node_id === one.source_node)!.site!;
+          return {
+            ...one,
+            weight: weights[index % weights.length]!,
+            ...(stay && index % 3 === 0 ? { stay: site } : {}),
+          };
+        }),
+      };
+    }),
+);
+
+describe('a plan for many sessions', () => {
+  test('never violates a constraint, whoever makes it', () => {
+    fc.assert(
+      fc.property(varied, (snapshot) => {
+        for (const allocator of [ORCHESTRATOR, ...BASELINES]) plan(snapshot, { iterations: 60 }, allocator);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test('is the same for the same seed and snapshot', () => {
+    const snapshot = instanceOf({ nodes: 12, sessions: 50, seed: 3, load: 2 });
+    expect(plan(snapshot, { seed: 7 })).toEqual(plan(snapshot, { seed: 7 }));
+  });
+
+  test('does not move anything when nothing happened', () => {
+    fc.assert(
+      fc.property(instances, (base) => {
+        const snapshot = instanceOf({ ...base, load: 0.5 });
+        const first = plan(snapshot);
+        fc.pre(first.refused.length === 0);
+        const again = plan(running(snapshot, first));
+        expect(again.moved).toBe(0);
+        expect(again.sessions).toEqual(first.sessions);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  test('admits no less weight when a node is added', () => {
+    fc.assert(
+      fc.property(varied, fc.integer({ min: 1, max: 99 }), (snapshot, seed) => {
+        const old = plan(snapshot, { iterations: 60 });
+        const strong = snapshot.nodes.at(-1)!;
+        const added = { ...strong, node_id: 5000, node_name: 'added', drained: false };
+        const grown = running({ ...snapshot, nodes: [...snapshot.nodes, added] }, old);
+        expect(weightOf(grown, plan(grown, { seed, iterations: 60, replan: true }))).toBeGreaterThanOrEqual(
+          weightOf(snapshot, old),
+        );
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test('moves victims only in the repair after a node has died', () => {
+    const snapshot = instanceOf({ nodes: 30, sessions: 90, seed: 2 });
+    const first = plan(snapshot);
+    const loads = new Map<number, Set<number>>();
+    for (const { session_id, placement } of first.sessions) {
+      for (const { node_id } of placement) loads.set(node_id, (loads.get(node_id) ?? new Set()).add(session_id));
+    }
+    const isEdge = (id: number) => snapshot.nodes.find((one) => one.node_id === id)!.labels.includes('edge');
+    const [dead, victims] = [...loads].filter(([id]) => isEdge(id)).sort((a, b) => b[1].size - a[1].size)[0]!;
+    const nodes = snapshot.nodes.map((one) => (one.node_id === dead ? { ...one, up: false } : one));
+    const repaired = plan(running({ ...snapshot, nodes }, first), { iterations: 0 });
+    const places = new Map(repaired.sessions.map((one) => [one.session_id, one.placement]));
+    for (const { session_id, placement } of first.sessions) {
+      if (!victims.has(session_id)) expect(places.get(session_id)).toEqual(placement);
+    }
+  });
+});
+
+/** Three nodes, three sessions, a small service: every placement can be tried. */
+const tiny = fc.record({
+  cores: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 3, maxLength: 3 }),
+  costs: fc.array(fc.integer({ min: 5, max: 120 }), { minLength: 4, maxLength: 4 }),
+  fps: fc.array(fc.integer({ min: 2, max: 12 }), { minLength: 3, maxLength: 3 }),
+  latency: fc.integer({ min: 60, max: 600 }),
+  fork: fc.boolean(),
+  modelMb: fc.integer({ min: 0, max: 400 }),
+  mem: fc.constantFrom(4000, 900),
+});
+
+const tinySnapshot = ({
+  cores,
+  costs,
+  fps,
+  latency,
+  fork,
+  modelMb,
+  mem,
+}: typeof tiny extends fc.Arbitrary<infer T> ? T : never): FleetSnapshot => {
+  const handler = (handler_id: number, alternatives: [number, number][], pinned: boolean): FleetHandler => ({
+    ...{ handler_id, handler_name: `h${handler_id}`, handler_type: handler_id, require: {} },
+    at: pinned ? { kind: 'source' } : null,
+    alternatives: alternatives.map(([cpu_ms, accuracy], index) => ({
+      ...{ name: `a${index}`, params: { model: `a${index}` }, accuracy },
+      cost: { cpu_ms, gpu_ms: 0, mem_mb: 100, model_mb: modelMb, out_bytes: 20_000 },
+    })),
+  });
+  const links = [
+    { source_handler: 1, target_handler: 2 },
+    { source_handler: 2, target_handler: 3 },
+    ...(fork ? [{ source_handler: 1, target_handler: 3 }] : []),
+  ];
+  const handlers = [
+    handler(1, [[2, 1]], true),
+    handler(
+      2,
+      [
+        [costs[0]!, 0.8],
+        [costs[0]! + costs[1]!, 0.95],
+      ],
+      false,
+    ),
+    handler(
+      3,
+      [
+        [costs[2]!, 0.9],
+        [costs[2]! + costs[3]!, 0.99],
+      ],
+      false,
+    ),
+  ];
+  const access = { latency_ms: 1, up_mbit: 50, down_mbit: 50 };
+  const site = { site: 's', wan: { latency_ms: 5, up_mbit: 20, down_mbit: 20 } };
+  return checkFleet(
+    {
+      nodes: cores.map((cpu_cores, node_id) => ({
+        node_id,
+        node_name: `n${node_id}`,
+        speed: 1,
+        cpu_cores,
+        mem_mb: mem,
+        site: node_id < 2 ? 's' : null,
+        access,
+      })),
+      sites: [site],
+      services: [{ service_name: 'tiny', variants: [{ variant_name: 'v', handlers, links }] }],
+      sessions: fps.map((one, session_id) => ({
+        session_id,
+        service: 'tiny',
+        source_node: session_id % 3,
+        objective: { fps: one, latency_ms_max: latency, accuracy_min: 0.72 },
+      })),
+    },
+    'tiny',
+  );
+};
+
+describe('against exhaustive search', () => {
+  test('three nodes and three sessions: as many are admitted as can be, at 99 % of the best utility or more', () => {
+    fc.assert(
+      fc.property(tiny, (drawn) => {
+        const snapshot = tinySnapshot({ ...drawn, mem: 4000 });
+        const { utility } = plan(snapshot, { iterations: 1000 });
+        const best = bestUtility(new Fleet(snapshot));
+        expect(utility).toBeLessThanOrEqual(best + 1e-6);
+        // One session less would be a third of it.
+        expect(utility).toBeGreaterThanOrEqual(0.99 * best);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('with memory for hardly one shared model the plan holds and is never better than the best', () => {
+    fc.assert(
+      fc.property(tiny, (drawn) => {
+        const snapshot = tinySnapshot({ ...drawn, mem: 900 });
+        const { utility } = plan(snapshot, { iterations: 400 });
+        expect(utility).toBeLessThanOrEqual(bestUtility(new Fleet(snapshot)) + 1e-6);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test('pricing at no price finds what one session alone can have at best, or more where links are left out', () => {
+    fc.assert(
+      fc.property(tiny, (drawn) => {
+        const snapshot = tinySnapshot({ ...drawn, cores: [9, 9, 9], modelMb: 0, mem: 4000 });
+        const fleet = new Fleet({ ...snapshot, sessions: snapshot.sessions.slice(0, 1) });
+        const { value } = new Pricer(fleet, new Appraiser(fleet), new Float64Array(fleet.resourceCount)).best(
+          fleet.tasks[0]!,
+          null,
+        );
+        const best = bestUtility(fleet);
+        if (drawn.fork) expect(Math.max(0, value)).toBeGreaterThanOrEqual(best - 1e-9);
+        else expect(Math.max(0, value)).toBeCloseTo(best, 9);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('a bad snapshot', () => {
+  const good = instanceOf({ nodes: 6, sessions: 4, seed: 1 });
+  const node = good.nodes[0]!;
+  const session = good.sessions[0]!;
+  const cycle = {
+    ...good.services[0]!.variants[0]!,
+    links: [
+      { source_handler: 1, target_handler: 2 },
+      { source_handler: 2, target_handler: 1 },
+    ],
+  };
+
+  test.each([
+    ['/nodes/0/cpu_cores', { ...good, nodes: [{ ...node, cpu_cores: -2 }] }],
+    ['/nodes/0/speed', { ...good, nodes: [{ ...node, speed: Number.NaN }] }],
+    ['/nodes/6/node_id 0 is used twice', { ...good, nodes: [...good.nodes, node] }],
+    ['/nodes/0/site nowhere', { ...good, nodes: [{ ...node, site: 'nowhere' }] }],
+    ['/sessions/0/source_node 77', { ...good, sessions: [{ ...session, source_node: 77 }] }],
+    ['/sessions/0/service none', { ...good, sessions: [{ ...session, service: 'none' }] }],
+    ['/sessions/0/variant best', { ...good, sessions: [{ ...session, variant: 'best' }] }],
+    [
+      '/services/0/variants/0/links form a cycle',
+      { ...good, sessions: [], services: [{ service_name: 'face', variants: [cycle] }] },
+    ],
+    ['/sessions has 1000000 entries', { ...good, sessions: new Array(1_000_000).fill(session) }],
+  ])('is refused with the place: %s', (place, snapshot) => {
+    expect(() => checkFleet(snapshot, 'snapshot.json')).toThrow(place);
+  });
+
+  test('a plan that breaks a promise is told as one', () => {
+    const made = plan(good);
+    const [first, ...rest] = made.sessions;
+    const lost = { ...good, nodes: good.nodes.map((one) => ({ ...one, cpu_cores: 0.01 })) };
+    expect(verifyFleet(made, lost).length).toBeGreaterThan(0);
+    expect(verifyFleet({ ...made, sessions: rest }, good)).toEqual([
+      `session ${first!.session_id} is neither placed nor refused`,
+    ]);
+    expect(verifyFleet({ ...made, sessions: [{ ...first!, accuracy: 0.1 }, ...rest] }, good).length).toBe(1);
+  });
+});

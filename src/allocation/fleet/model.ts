@@ -1,0 +1,335 @@
+/**
+ * A fleet snapshot as typed arrays: what every planner of many sessions reads. Built once, never changed.
+ *
+ * Resources are numbered: cpu, gpu, memory, access up and access down of every node, then WAN up and WAN down of every
+ * site. Capacities are already cut at UTILISATION_CAP (memory is not: it does not queue). Waiting is taken at that cap,
+ * so a stage's time depends on nothing but its node: what is admitted keeps its promise however full the rest gets.
+ * The surprising thing: a link's time is the sum over its segments, not the time of the slowest, so that a step of the
+ * dynamic programme needs one pass over the nodes and not one over all pairs.
+ */
+import type {
+  FleetHandler,
+  FleetNode,
+  FleetService,
+  FleetSession,
+  FleetSnapshot,
+  FleetVariant,
+} from '../../contracts/fleet.js';
+import { profileKey } from '../../contracts/plan.js';
+import { ACCURACY_EPSILON, FIT_EPSILON, HOP_MS, PROFILE_SAMPLES_MIN, UTILISATION_CAP } from '../bounds.js';
+import { waitFactor } from '../queueing.js';
+
+const MS_PER_S = 1000;
+
+/** Service time of a packet on a segment, queueing at the cap included, over its bare transfer time. */
+const LINK_STRETCH = 1 + waitFactor(1, UTILISATION_CAP);
+
+/** One variant of one service; handlers in topological order, called by their place in it. */
+export interface Graph {
+  readonly service: FleetService;
+  readonly variant: FleetVariant;
+  readonly handlers: readonly FleetHandler[];
+  /** Per handler, those that feed it: one entry per link. */
+  readonly feeds: readonly (readonly number[])[];
+  /** Per handler, whether its only input is the handler before it: the hub step of the programme applies. */
+  readonly chained: readonly boolean[];
+  /** Per handler, whether nothing comes after it on its path. */
+  readonly ends: readonly boolean[];
+  /** Per handler, the index of its first option; options of one handler follow each other. */
+  readonly firstOption: Int32Array;
+  readonly optionCount: Int32Array;
+  readonly lnAccuracy: number;
+  /** Best ln accuracy of this handler and all later ones; [handlers] is 0. */
+  readonly lnAccuracyRest: Float64Array;
+  /** Worst of the same. */
+  readonly lnAccuracyRestWorst: Float64Array;
+}
+
+/** A session ready to be placed. */
+export interface Task {
+  readonly session: FleetSession;
+  readonly source: number;
+  readonly fps: number;
+  readonly latencyMsMax: number;
+  readonly lnAccuracyMin: number;
+  readonly weight: number;
+  readonly graphs: readonly Graph[];
+  /** Where it may run: 1 per node with the label `stay`; null = everywhere. */
+  readonly stay: Uint8Array | null;
+}
+
+export class Fleet {
+  readonly nodes: readonly FleetNode[];
+  readonly nodeCount: number;
+  readonly siteCount: number;
+  readonly nodeIndex: ReadonlyMap<number, number>;
+  /** Per node, its site; the core itself is the site numbered siteCount. */
+  readonly site: Int32Array;
+  readonly accessMs: Float64Array;
+  readonly wanMs: Float64Array;
+  /** Time of one byte on a segment with its wait, ms. */
+  readonly upMsPerByte: Float64Array;
+  readonly downMsPerByte: Float64Array;
+  readonly wanUpMsPerByte: Float64Array;
+  readonly wanDownMsPerByte: Float64Array;
+  readonly cpuWait: Float64Array;
+  readonly gpuWait: Float64Array;
+  readonly capacity: Float64Array;
+  readonly resourceCount: number;
+
+  /** Options, all alternatives of all handlers: [option * nodeCount + node]. */
+  readonly computeMs: Float64Array;
+  readonly cpuMs: Float64Array;
+  readonly gpuMs: Float64Array;
+  readonly bytes: Float64Array;
+  /** Compatible whatever the load: installed, alive, labels, gpu, node pins. */
+  readonly possible: Uint8Array;
+  /** By option. */
+  readonly memMb: Float64Array;
+  readonly modelMb: Float64Array;
+  readonly model: Int32Array;
+  readonly lnAccuracy: Float64Array;
+  readonly atSource: Uint8Array;
+  readonly modelCount: number;
+  readonly graphs: ReadonlyMap<string, readonly Graph[]>;
+  readonly tasks: readonly Task[];
+
+  readonly gpuAt: number;
+  readonly memAt: number;
+  readonly upAt: number;
+  readonly downAt: number;
+  readonly wanUpAt: number;
+  readonly wanDownAt: number;
+
+  constructor(snapshot: FleetSnapshot) {
+    const nodes = [...snapshot.nodes].sort((a, b) => a.node_id - b.node_id);
+    const count = nodes.length;
+    const sites = snapshot.sites.length;
+    this.nodes = nodes;
+    this.nodeCount = count;
+    this.siteCount = sites;
+    this.nodeIndex = new Map(nodes.map((node, index) => [node.node_id, index]));
+    this.gpuAt = count;
+    this.memAt = 2 * count;
+    this.upAt = 3 * count;
+    this.downAt = 4 * count;
+    this.wanUpAt = 5 * count;
+    this.wanDownAt = 5 * count + sites + 1;
+    this.resourceCount = 5 * count + 2 * (sites + 1);
+    this.capacity = new Float64Array(this.resourceCount);
+    this.site = new Int32Array(count);
+    this.accessMs = new Float64Array(count);
+    this.upMsPerByte = new Float64Array(count);
+    this.downMsPerByte = new Float64Array(count);
+    this.cpuWait = new Float64Array(count);
+    this.gpuWait = new Float64Array(count);
+    this.wanMs = new Float64Array(sites + 1);
+    this.wanUpMsPerByte = new Float64Array(sites + 1);
+    this.wanDownMsPerByte = new Float64Array(sites + 1);
+    this.#fillNetwork(snapshot);
+    const options = optionsOf(snapshot.services);
+    this.memMb = new Float64Array(options.length);
+    this.modelMb = new Float64Array(options.length);
+    this.model = new Int32Array(options.length);
+    this.lnAccuracy = new Float64Array(options.length);
+    this.atSource = new Uint8Array(options.length);
+    const cells = options.length * count;
+    this.computeMs = new Float64Array(cells);
+    this.cpuMs = new Float64Array(cells);
+    this.gpuMs = new Float64Array(cells);
+    this.bytes = new Float64Array(cells);
+    this.possible = new Uint8Array(cells);
+    this.modelCount = this.#fillOptions(options, snapshot);
+    this.graphs = graphsOf(snapshot.services, this.lnAccuracy);
+    this.tasks = snapshot.sessions.map((session) => this.taskOf(session));
+  }
+
+  taskOf(session: FleetSession): Task {
+    const { objective } = session;
+    const all = this.graphs.get(session.service)!;
+    const { stay } = session;
+    return {
+      session,
+      source: this.nodeIndex.get(session.source_node)!,
+      fps: objective.fps,
+      latencyMsMax: objective.latency_ms_max ?? Number.POSITIVE_INFINITY,
+      lnAccuracyMin: Math.log(objective.accuracy_min ?? 0) - ACCURACY_EPSILON,
+      weight: session.weight,
+      graphs: session.variant === undefined ? all : all.filter((one) => one.variant.variant_name === session.variant),
+      stay: stay === undefined ? null : Uint8Array.from(this.nodes, (node) => (node.labels.includes(stay) ? 1 : 0)),
+    };
+  }
+
+  /** Compute and wait of one packet of a stream of `fps`, ms; Infinity when one sequential handler cannot keep up. */
+  stageMs(option: number, node: number, fps: number): number {
+    const cell = option * this.nodeCount + node;
+    const computeMs = this.computeMs[cell]!;
+    const busy = (fps * computeMs) / MS_PER_S;
+    if (busy > UTILISATION_CAP + FIT_EPSILON / MS_PER_S) return Number.POSITIVE_INFINITY;
+    let wait = waitFactor(1, busy);
+    if (this.cpuWait[node]! > wait) wait = this.cpuWait[node]!;
+    if (this.gpuMs[cell]! > 0 && this.gpuWait[node]! > wait) wait = this.gpuWait[node]!;
+    return computeMs * (1 + wait);
+  }
+
+  /** One packet from node to node, ms. */
+  linkMs(from: number, to: number, bytes: number): number {
+    if (from === to) return 0;
+    const out = this.site[from]!;
+    const into = this.site[to]!;
+    let ms = HOP_MS + this.accessMs[from]! + this.accessMs[to]!;
+    ms += bytes * (this.upMsPerByte[from]! + this.downMsPerByte[to]!);
+    if (out !== into) {
+      ms += this.wanMs[out]! + this.wanMs[into]!;
+      ms += bytes * (this.wanUpMsPerByte[out]! + this.wanDownMsPerByte[into]!);
+    }
+    return ms;
+  }
+
+  #fillNetwork(snapshot: FleetSnapshot): void {
+    const siteIndex = new Map(snapshot.sites.map((one, index) => [one.site, index]));
+    this.nodes.forEach((node, index) => {
+      this.site[index] = node.site === null ? this.siteCount : siteIndex.get(node.site)!;
+      this.accessMs[index] = node.access.latency_ms;
+      this.upMsPerByte[index] = msPerByte(node.access.up_mbit);
+      this.downMsPerByte[index] = msPerByte(node.access.down_mbit);
+      this.cpuWait[index] = waitFactor(node.cpu_cores, UTILISATION_CAP);
+      this.gpuWait[index] = node.gpus > 0 ? waitFactor(node.gpus, UTILISATION_CAP) : 0;
+      this.capacity[index] = node.cpu_cores * MS_PER_S * UTILISATION_CAP;
+      this.capacity[this.gpuAt + index] = node.gpus * MS_PER_S * UTILISATION_CAP;
+      this.capacity[this.memAt + index] = node.mem_mb;
+      this.capacity[this.upAt + index] = node.access.up_mbit * UTILISATION_CAP;
+      this.capacity[this.downAt + index] = node.access.down_mbit * UTILISATION_CAP;
+    });
+    snapshot.sites.forEach(({ wan }, index) => {
+      this.wanMs[index] = wan.latency_ms;
+      this.wanUpMsPerByte[index] = msPerByte(wan.up_mbit);
+      this.wanDownMsPerByte[index] = msPerByte(wan.down_mbit);
+      this.capacity[this.wanUpAt + index] = wan.up_mbit * UTILISATION_CAP;
+      this.capacity[this.wanDownAt + index] = wan.down_mbit * UTILISATION_CAP;
+    });
+    this.capacity[this.wanUpAt + this.siteCount] = Number.POSITIVE_INFINITY;
+    this.capacity[this.wanDownAt + this.siteCount] = Number.POSITIVE_INFINITY;
+  }
+
+  #fillOptions(options: readonly OptionPlace[], snapshot: FleetSnapshot): number {
+    const models = new Map<string, number>();
+    const profiles = new Map(
+      snapshot.profiles
+        .filter((one) => one.samples >= PROFILE_SAMPLES_MIN)
+        .map((one) => [`${one.handler_type}|${one.key}|${one.node_id}`, one]),
+    );
+    options.forEach(({ handler, alternative }, option) => {
+      const { cost } = alternative;
+      const key = `${handler.handler_type}|${profileKey(alternative.params)}`;
+      const model = `${key}|${alternative.name}`;
+      if (!models.has(model)) models.set(model, models.size);
+      this.model[option] = models.get(model)!;
+      this.memMb[option] = Math.max(cost.mem_mb, handler.require.mem_mb ?? 0);
+      this.modelMb[option] = cost.model_mb ?? 0;
+      this.lnAccuracy[option] = Math.log(alternative.accuracy);
+      this.atSource[option] = handler.at?.kind === 'source' ? 1 : 0;
+      this.nodes.forEach((node, index) => {
+        const cell = option * this.nodeCount + index;
+        const profile = profiles.get(`${key}|${node.node_id}`);
+        this.computeMs[cell] = profile?.service_ms ?? (cost.cpu_ms + cost.gpu_ms) / node.speed;
+        this.cpuMs[cell] = profile?.cpu_ms ?? cost.cpu_ms / node.speed;
+        this.gpuMs[cell] = cost.gpu_ms / node.speed;
+        this.bytes[cell] = profile?.out_bytes ?? cost.out_bytes;
+        this.possible[cell] = isPossible(handler, node, cost.gpu_ms) ? 1 : 0;
+      });
+    });
+    return models.size;
+  }
+}
+
+const msPerByte = (mbit: number): number => (8 / (mbit * 1000)) * LINK_STRETCH;
+
+function isPossible(handler: FleetHandler, node: FleetNode, gpuMs: number): boolean {
+  const { at, require } = handler;
+  if (!node.up || node.drained) return false;
+  if (node.handler_types !== null && !node.handler_types.includes(handler.handler_type)) return false;
+  if (at?.kind === 'node' && at.node_id !== node.node_id) return false;
+  if (at?.kind === 'label' && !node.labels.includes(at.label)) return false;
+  if (require.label !== undefined && !node.labels.includes(require.label)) return false;
+  return node.gpus > 0 || (gpuMs === 0 && require.gpu !== true);
+}
+
+interface OptionPlace {
+  readonly handler: FleetHandler;
+  readonly alternative: FleetHandler['alternatives'][number];
+}
+
+/** Options in the order in which graphsOf numbers them. */
+function optionsOf(services: readonly FleetService[]): OptionPlace[] {
+  return services.flatMap(({ variants }) =>
+    variants.flatMap((variant) =>
+      inOrder(variant).flatMap((handler) => handler.alternatives.map((alternative) => ({ handler, alternative }))),
+    ),
+  );
+}
+
+function graphsOf(services: readonly FleetService[], lnAccuracy: Float64Array): Map<string, Graph[]> {
+  let next = 0;
+  const graphs = new Map<string, Graph[]>();
+  for (const service of services) {
+    const made = service.variants.map((variant) => {
+      const handlers = inOrder(variant);
+      const at = new Map(handlers.map((one, index) => [one.handler_id, index]));
+      const feeds = handlers.map((one) =>
+        variant.links
+          .filter((link) => link.target_handler === one.handler_id)
+          .map((link) => at.get(link.source_handler)!),
+      );
+      const firstOption = new Int32Array(handlers.length);
+      const optionCount = Int32Array.from(handlers, (one) => one.alternatives.length);
+      for (const [index, one] of handlers.entries()) {
+        firstOption[index] = next;
+        next += one.alternatives.length;
+      }
+      const best = new Float64Array(handlers.length + 1);
+      const worst = new Float64Array(handlers.length + 1);
+      for (let index = handlers.length - 1; index >= 0; index--) {
+        const factors = lnAccuracy.subarray(firstOption[index]!, firstOption[index]! + optionCount[index]!);
+        best[index] = best[index + 1]! + Math.max(...factors);
+        worst[index] = worst[index + 1]! + Math.min(...factors);
+      }
+      return {
+        ...{
+          service,
+          variant,
+          handlers,
+          feeds,
+          firstOption,
+          optionCount,
+          lnAccuracyRest: best,
+          lnAccuracyRestWorst: worst,
+        },
+        chained: feeds.map((one, index) => one.length === 1 && one[0] === index - 1),
+        ends: handlers.map((_, index) => !feeds.some((one) => one.includes(index))),
+        lnAccuracy: Math.log(variant.accuracy),
+      };
+    });
+    graphs.set(service.service_name, made);
+  }
+  return graphs;
+}
+
+/** Every handler after those that feed it; in the file's order otherwise. The snapshot was checked: there is no cycle. */
+export function inOrder({ handlers, links }: FleetVariant): FleetHandler[] {
+  const waiting = new Map(
+    handlers.map((one) => [one.handler_id, links.filter((link) => link.target_handler === one.handler_id).length]),
+  );
+  const ordered: FleetHandler[] = [];
+  while (ordered.length < handlers.length) {
+    const ready = handlers.find((one) => waiting.get(one.handler_id) === 0);
+    if (ready === undefined) return ordered;
+    ordered.push(ready);
+    waiting.delete(ready.handler_id);
+    for (const link of links) {
+      const left = waiting.get(link.target_handler);
+      if (link.source_handler === ready.handler_id && left !== undefined) waiting.set(link.target_handler, left - 1);
+    }
+  }
+  return ordered;
+}

@@ -1,0 +1,60 @@
+/**
+ * Prices of whole resources, from what a middling session of the snapshot takes of each kind. At scale 1 the last place
+ * on a full resource costs such a session 1 of its 10 to 11 of utility. Planning starts dear, which spreads sessions and
+ * makes room, and ends cheap, which lets accuracy rise into what is left: both matter more than any one value.
+ */
+import type { Fleet } from './model.js';
+
+/** Scales between which planning moves down. */
+export const PRICE_SCALE_FIRST = 1;
+export const PRICE_SCALE_LAST = 0.02;
+
+/** Memory does not queue: it is dear only when it is nearly gone. */
+const MEMORY_SHARE = 0.3;
+
+interface Needs {
+  cpu: number;
+  gpu: number;
+  mem: number;
+  mbit: number;
+}
+
+export function fullPrices(fleet: Fleet): Float64Array {
+  const needs = middlingNeeds(fleet);
+  const full = new Float64Array(fleet.resourceCount);
+  for (let resource = 0; resource < full.length; resource++) {
+    const capacity = fleet.capacity[resource]!;
+    if (!(capacity > 0) || capacity === Number.POSITIVE_INFINITY) continue;
+    const speed = resource < fleet.memAt ? fleet.nodes[resource % fleet.nodeCount]!.speed : 1;
+    const need = needOf(fleet, resource, needs) / speed;
+    if (need > 0) full[resource] = capacity / need;
+  }
+  return full;
+}
+
+function needOf(fleet: Fleet, resource: number, { cpu, gpu, mem, mbit }: Needs): number {
+  if (resource < fleet.gpuAt) return cpu;
+  if (resource < fleet.memAt) return gpu;
+  return resource < fleet.upAt ? mem / MEMORY_SHARE : mbit;
+}
+
+/** Mean over sessions of the mean over alternatives, at speed 1; traffic is that of the thinnest link of each. */
+function middlingNeeds(fleet: Fleet): Needs {
+  const sum: Needs = { cpu: 0, gpu: 0, mem: 0, mbit: 0 };
+  for (const task of fleet.tasks) {
+    const graph = task.graphs[0];
+    if (graph === undefined) continue;
+    for (const { alternatives } of graph.handlers) {
+      for (const { cost } of alternatives) {
+        sum.cpu += (task.fps * cost.cpu_ms) / alternatives.length;
+        sum.gpu += (task.fps * cost.gpu_ms) / alternatives.length;
+        sum.mem += cost.mem_mb / alternatives.length;
+      }
+    }
+    const sizes = graph.handlers.map(({ alternatives }) => Math.max(...alternatives.map((one) => one.cost.out_bytes)));
+    const packets = sizes.filter((bytes) => bytes > 0).sort((a, b) => a - b);
+    sum.mbit += (task.fps * (packets[packets.length >> 1] ?? 0) * 8) / 1e6;
+  }
+  const count = Math.max(1, fleet.tasks.length);
+  return { cpu: sum.cpu / count, gpu: sum.gpu / count, mem: sum.mem / count, mbit: sum.mbit / count };
+}

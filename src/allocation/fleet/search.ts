@@ -1,0 +1,300 @@
+/**
+ * Changes a state step by step: places one session, or takes a few out and puts them back better (large neighbourhood
+ * search). A step is kept when it admits no less weight and gains utility, where every resource's rising price counts as
+ * the utility that its load will cost others. Sessions that are to stay where they were count each handler that leaves.
+ * Everything is drawn from one seeded generator and bounded by counts, never by a clock: same seed, same plan.
+ */
+
+import { Candidates } from './candidates.js';
+import type { Fleet, Task } from './model.js';
+import { fullPrices, PRICE_SCALE_FIRST, PRICE_SCALE_LAST } from './prices.js';
+import { type Before, Router } from './router.js';
+import { Appraiser, type Placed, PRICE_SLOPE, State } from './state.js';
+
+/** Sessions taken out in one step, at most, beside the one it is about. */
+const TAKEN_OUT_MAX = 7;
+
+/** Sessions that may be taken out to admit one that does not fit. */
+export const EJECTED_MAX = 3;
+
+/** Steps of the price scale in one improvement. */
+const SCALE_STEPS = 20;
+
+/** Share of steps at the end without any price: from here on utility never falls. */
+const FREE_SHARE = 0.1;
+
+/** Share of steps that are about a refused session while there is one. */
+const REFUSED_SHARE = 0.5;
+
+/** Share of placements in a step that are kept from one node or alternative. */
+const DROPPED_SHARE = 0.25;
+
+const WEIGHT_EPSILON = 1e-9;
+
+export interface SearchOptions {
+  readonly fleet: Fleet;
+  readonly random: () => number;
+  /** By task; null = runs nowhere yet. */
+  readonly before: readonly (Before | null)[];
+  /** Utility of a handler that stays. */
+  readonly stickiness: number;
+}
+
+export class FleetSearch {
+  readonly state: State;
+  readonly #fleet: Fleet;
+  readonly #random: () => number;
+  readonly #before: readonly (Before | null)[];
+  readonly #stickiness: number;
+  readonly #router: Router;
+  readonly #candidates: Candidates;
+  readonly #basePrice: Float64Array;
+  /** Tasks without a place, and where each stands in the list (-1: placed). */
+  readonly #refused: number[] = [];
+  readonly #refusedAt: Int32Array;
+  // Marks of the step at hand.
+  readonly #taskMark: Uint32Array;
+  readonly #resourceMark: Uint32Array;
+  readonly #oldLoad: Float64Array;
+  #stamp = 0;
+
+  constructor({ fleet, random, before, stickiness }: SearchOptions) {
+    this.#fleet = fleet;
+    this.#random = random;
+    this.#before = before;
+    this.#stickiness = stickiness;
+    this.#basePrice = fullPrices(fleet);
+    this.state = new State(
+      fleet,
+      Float64Array.from(this.#basePrice, (price) => price * PRICE_SCALE_FIRST),
+    );
+    this.#router = new Router(this.state, new Appraiser(fleet));
+    this.#candidates = new Candidates(this.state);
+    this.#refusedAt = new Int32Array(fleet.tasks.length).fill(-1);
+    this.#taskMark = new Uint32Array(fleet.tasks.length);
+    this.#resourceMark = new Uint32Array(fleet.resourceCount);
+    this.#oldLoad = new Float64Array(fleet.resourceCount);
+    for (let task = 0; task < fleet.tasks.length; task++) this.#note(task);
+  }
+
+  get refused(): readonly number[] {
+    return this.#refused;
+  }
+
+  /** Places a task that has no place; false when there is no room. Nothing else moves. */
+  insert(task: number): boolean {
+    const placed = this.#route(task);
+    if (placed === null) return false;
+    this.keep(task, placed);
+    return true;
+  }
+
+  keep(task: number, placed: Placed): void {
+    this.state.add(task, placed);
+    this.#note(task);
+  }
+
+  remove(task: number): void {
+    this.state.remove(task);
+    this.#note(task);
+  }
+
+  /** Where the task would go if there were room everywhere; null when no placement keeps its promises. */
+  ideal(task: number): Placed | null {
+    return this.#router.route({
+      task: this.#fleet.tasks[task]!,
+      candidates: this.#candidates.all(),
+      before: null,
+      stickiness: 0,
+      ignoreCapacity: true,
+    });
+  }
+
+  /** One attempt to admit a refused task by placing at most EJECTED_MAX others anew. */
+  eject(task: number): boolean {
+    this.#step(task, EJECTED_MAX);
+    return this.state.placed[task] !== null;
+  }
+
+  improve(iterations: number): void {
+    const every = Math.max(1, Math.ceil(iterations / SCALE_STEPS));
+    for (let done = 0; done < iterations; done++) {
+      if (done % every === 0) this.#scalePrices(done / iterations);
+      this.#iterate();
+    }
+  }
+
+  #scalePrices(progress: number): void {
+    const last = progress >= 1 - FREE_SHARE;
+    const scale = last ? 0 : PRICE_SCALE_FIRST * (PRICE_SCALE_LAST / PRICE_SCALE_FIRST) ** progress;
+    this.#basePrice.forEach((price, resource) => {
+      this.state.fullPrice[resource] = price * scale;
+    });
+    this.state.reprice();
+  }
+
+  /** With `dropped`, one node or one alternative may not be taken: a way to what is best only together with others. */
+  #route(task: number, dropped = false): Placed | null {
+    const before = this.#before[task]!;
+    const one = this.#fleet.tasks[task]!;
+    const candidates = this.#candidates.of(one, before, this.#random);
+    const route = { task: one, candidates, before, stickiness: this.#stickiness };
+    if (!dropped) return this.#router.route(route);
+    if (this.#random() < 0.5) return this.#router.route({ ...route, without: this.#anyOption(one) });
+    const node = candidates[this.#below(candidates.length)]!;
+    return this.#router.route({ ...route, candidates: candidates.filter((other) => other !== node) });
+  }
+
+  #anyOption({ graphs }: Task): number {
+    const graph = graphs[this.#below(graphs.length)]!;
+    const choices = graph.handlers.flatMap((_, at) =>
+      graph.optionCount[at]! > 1
+        ? Array.from({ length: graph.optionCount[at]! }, (__, index) => graph.firstOption[at]! + index)
+        : [],
+    );
+    return choices[this.#below(choices.length)] ?? -1;
+  }
+
+  #note(task: number): void {
+    const at = this.#refusedAt[task]!;
+    if (this.state.placed[task] === null && at < 0) {
+      this.#refusedAt[task] = this.#refused.push(task) - 1;
+    } else if (this.state.placed[task] !== null && at >= 0) {
+      const last = this.#refused.pop()!;
+      if (last !== task) {
+        this.#refused[at] = last;
+        this.#refusedAt[last] = at;
+      }
+      this.#refusedAt[task] = -1;
+    }
+  }
+
+  #iterate(): void {
+    const count = this.#fleet.tasks.length;
+    const refused = this.#refused.length;
+    if (count === 0) return;
+    const aboutRefused = refused === count || (refused > 0 && this.#random() < REFUSED_SHARE);
+    if (aboutRefused) {
+      this.#step(this.#refused[this.#below(refused)]!, 2 + this.#below(TAKEN_OUT_MAX - 2));
+      return;
+    }
+    let task = this.#below(count);
+    while (this.state.placed[task] === null) task = this.#below(count);
+    this.#step(task, 1 + this.#below(TAKEN_OUT_MAX - 1));
+  }
+
+  #below(bound: number): number {
+    return Math.floor(this.#random() * bound);
+  }
+
+  /** Takes out `task` (if placed) and up to `others` that share its resources, and puts all back in some order. */
+  #step(task: number, others: number): void {
+    const { state } = this;
+    const like = state.placed[task] ?? this.#wish(task);
+    if (like === null) return;
+    const tasks = this.#sharers(task, like, others);
+    const extra = this.#refused.length > 0 ? this.#refused[this.#below(this.#refused.length)]! : task;
+    if (this.#taskMark[extra] !== this.#stamp) tasks.push(extra);
+    const old = tasks.map((one) => state.placed[one]!);
+    const { utility, moved, weight } = state;
+    this.#noteLoads(old);
+    for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
+    for (const one of this.#shuffled(tasks)) {
+      const placed = this.#route(one, this.#random() < DROPPED_SHARE);
+      if (placed !== null) this.keep(one, placed);
+    }
+    const gain = state.utility - utility - this.#stickiness * (state.moved - moved);
+    this.#noteLoads(
+      tasks.map((one) => state.placed[one]!),
+      tasks,
+    );
+    if (state.weight >= weight - WEIGHT_EPSILON && gain >= this.#priceRise(old, tasks)) return;
+    for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
+    tasks.forEach((one, index) => {
+      if (old[index] !== null) this.keep(one, old[index]!);
+    });
+  }
+
+  #wish(task: number): Placed | null {
+    const one = this.#fleet.tasks[task]!;
+    const candidates = this.#candidates.of(one, null, this.#random);
+    return this.#router.route({ task: one, candidates, before: null, stickiness: 0, ignoreCapacity: true });
+  }
+
+  /** The task and others drawn from those on its resources, the fullest resources first. */
+  #sharers(task: number, like: Placed, others: number): number[] {
+    const { state } = this;
+    const { capacity } = this.#fleet;
+    this.#stamp++;
+    this.#taskMark[task] = this.#stamp;
+    const tasks = [task];
+    let total = 0;
+    const shares = Array.from(like.resources, (resource) => {
+      const load = state.tasksOn[resource]!.length === 0 ? 0 : state.used[resource]! / capacity[resource]!;
+      total += load ** 3;
+      return load ** 3;
+    });
+    for (let drawn = 0; drawn < others && total > 0; drawn++) {
+      let left = this.#random() * total;
+      let at = 0;
+      while (at < shares.length - 1 && left >= shares[at]!) left -= shares[at++]!;
+      const there = state.tasksOn[like.resources[at]!]!;
+      const one = there[this.#below(there.length)];
+      if (one === undefined || this.#taskMark[one] === this.#stamp) continue;
+      this.#taskMark[one] = this.#stamp;
+      tasks.push(one);
+    }
+    return tasks;
+  }
+
+  #shuffled(tasks: readonly number[]): number[] {
+    const order = [...tasks];
+    for (let at = order.length - 1; at > 0; at--) {
+      const other = this.#below(at + 1);
+      [order[at], order[other]] = [order[other]!, order[at]!];
+    }
+    return order;
+  }
+
+  /** Remembers what resources carried before the step; with `tasks` given, those that only the new placements touch. */
+  #noteLoads(placements: readonly (Placed | null)[], tasks?: readonly number[]): void {
+    const { used } = this.state;
+    if (tasks === undefined) {
+      for (const one of placements) {
+        for (const resource of one?.resources ?? []) this.#remember(resource, used[resource]!);
+      }
+      return;
+    }
+    const fresh = new Set<number>();
+    for (const one of placements) {
+      one?.resources.forEach((resource, at) => {
+        if (this.#resourceMark[resource] === this.#stamp && !fresh.has(resource)) return;
+        if (!fresh.has(resource)) this.#remember(resource, used[resource]!);
+        fresh.add(resource);
+        this.#oldLoad[resource]! -= one.amounts[at]!;
+      });
+    }
+  }
+
+  #remember(resource: number, load: number): void {
+    this.#resourceMark[resource] = this.#stamp;
+    this.#oldLoad[resource] = load;
+  }
+
+  /** What the step's change of loads costs: the price curve between the old load and the new one, in utility. */
+  #priceRise(old: readonly (Placed | null)[], tasks: readonly number[]): number {
+    const { price, used } = this.state;
+    const { capacity } = this.#fleet;
+    let rise = 0;
+    for (const one of [...old, ...tasks.map((task) => this.state.placed[task]!)]) {
+      for (const resource of one?.resources ?? []) {
+        if (this.#resourceMark[resource] !== this.#stamp || capacity[resource] === Number.POSITIVE_INFINITY) continue;
+        this.#resourceMark[resource] = 0;
+        const change = (used[resource]! - this.#oldLoad[resource]!) / capacity[resource]!;
+        const now = (price[resource]! * capacity[resource]!) / PRICE_SLOPE;
+        rise += now * (1 - Math.exp(-PRICE_SLOPE * change));
+      }
+    }
+    return rise;
+  }
+}

@@ -1,0 +1,60 @@
+/** `plan SNAPSHOT`: many sessions at once, from a file; nothing is started. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { PlanOutcome } from '../../main/plan.js';
+import { left, ms, right, table } from '../../main/text/table.js';
+import { globalOptions, print } from '../output.js';
+
+interface PlanFlags {
+  readonly algorithm: string;
+  readonly seed: number;
+  readonly iterations?: number;
+  readonly replan?: boolean;
+}
+
+/** Sessions in the text table; `--json` has all. */
+const SESSIONS_SHOWN_MAX = 40;
+
+export function addPlanCommand(program: Command): void {
+  program
+    .command('plan')
+    .argument('<snapshot>', 'JSON or YAML file: nodes, sites, services, sessions (docs/plan.md)')
+    .option('--algorithm <name|module>', 'orchestrator, a baseline, or the path of your own module', 'orchestrator')
+    .option('--seed <n>', 'of every draw: same seed, same plan', whole, 1)
+    .option('--iterations <n>', 'steps of the search; 0 = repair only (default: by the number of sessions)', whole)
+    .option('--replan', 'improve also when every session still has its place')
+    .description('plan many sessions at once and certify the plan; nothing is started')
+    .action(async (file: string, flags: PlanFlags, command: Command) => {
+      const { planFile } = await import('../../main/plan.js');
+      const { algorithm, seed, iterations, replan = false } = flags;
+      const outcome = await planFile({ file, algorithm, seed, iterations, replan });
+      print(globalOptions(command), outcome.plan, () => planText(outcome));
+    });
+}
+
+function whole(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 1e9)
+    throw new InvalidArgumentError(`is ${text}, must be a whole number 0..1e9`);
+  return value;
+}
+
+function planText({ plan, sessions, accuracy }: PlanOutcome): string {
+  const rows = plan.sessions
+    .slice(0, SESSIONS_SHOWN_MAX)
+    .map((one) => [
+      ...[String(one.session_id), one.variant, one.accuracy.toFixed(3), ms(one.latency_ms)],
+      one.placement
+        .map(
+          (place) =>
+            `${place.handler_id}@${place.node_id}${place.alternative === 'default' ? '' : ` ${place.alternative}`}`,
+        )
+        .join(', '),
+    ]);
+  const more = plan.sessions.length - rows.length;
+  return [
+    table({ columns: [right('session'), left('variant'), right('accuracy'), right('ms'), left('handler@node')], rows }),
+    ...(more > 0 ? [`and ${more} more; --json has all`] : []),
+    ...plan.refused.slice(0, SESSIONS_SHOWN_MAX).map((one) => `session ${one.session_id} refused: ${one.reason}`),
+    `${plan.algorithm}: ${plan.sessions.length} of ${sessions} admitted, mean accuracy ${accuracy?.toFixed(3) ?? '-'}, ${plan.moved} handlers moved; certified`,
+  ].join('\n');
+}

@@ -1,0 +1,55 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ALGORITHMS, planFile } from './plan.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'plan-'));
+
+const written = (name: string, text: string): string => {
+  const file = join(directory, name);
+  writeFileSync(file, text);
+  return file;
+};
+
+const page = readFileSync(new URL('../../docs/plan.md', import.meta.url), 'utf8');
+const file = written('snapshot.json', /```json\n([\s\S]*?)```/.exec(page)![1]!);
+const options = { file, algorithm: 'orchestrator', seed: 1, iterations: undefined, replan: false };
+
+describe('plan', () => {
+  test('plans the snapshot of docs/plan.md with the large detector on the edge', async () => {
+    const { plan, accuracy } = await planFile(options);
+    expect(plan.refused).toEqual([]);
+    expect(accuracy).toBeCloseTo(0.97, 9);
+    expect(plan.sessions[0]!.placement[1]).toEqual({ handler_id: 2, node_id: 2, alternative: 'large' });
+  });
+
+  test('every algorithm that docs/plan.md names is one, and all are named', async () => {
+    for (const algorithm of ALGORITHMS) {
+      expect(page).toContain(`\`${algorithm}\``);
+      expect((await planFile({ ...options, algorithm })).plan.algorithm).toBe(algorithm);
+    }
+  });
+
+  test('takes a module of the user, and holds its plan to the verifier', async () => {
+    const refuseAll = `export default { name: 'none', plan: (fleet) => ({ algorithm: 'none', sessions: [], moved: 0, utility: 0, complete: true,
+      refused: fleet.tasks.map(({ session }) => ({ session_id: session.session_id, reason: 'by choice' })) }) };`;
+    const { plan } = await planFile({ ...options, algorithm: written('none.mjs', refuseAll) });
+    expect(plan.refused).toEqual([{ session_id: 1, reason: 'by choice' }]);
+    const forgets = refuseAll.replace('fleet.tasks.map', '[].map');
+    await expect(planFile({ ...options, algorithm: written('forgets.mjs', forgets) })).rejects.toThrow(
+      'session 1 is neither placed nor refused',
+    );
+  });
+
+  test.each([
+    ['no algorithm is best', { algorithm: 'best' }],
+    ['its default export has no name', { algorithm: written('empty.mjs', 'export const x = 1;') }],
+    [
+      '/nodes/0/cpu_cores',
+      { file: written('bad.json', readFileSync(file, 'utf8').replace('"cpu_cores": 4', '"cpu_cores": -4')) },
+    ],
+  ])('says what is wrong: %s', async (message, change) => {
+    await expect(planFile({ ...options, ...change })).rejects.toThrow(message);
+  });
+});
