@@ -174,6 +174,5 @@ export const FleetPlanSchema = Type.Object({
   refused: Type.Array(FleetRefusedSchema),
   moved: Type.Integer({ description: 'Handlers that leave where they ran' }),
   utility: Type.Number({ description: 'Sum of weight x (10 + accuracy) of the admitted' }),
-  complete: Type.Boolean({ description: 'False when a bound on work left sessions unlooked at' }),
 });
 export type FleetPlan = Static<typeof FleetPlanSchema>;

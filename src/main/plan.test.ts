@@ -32,7 +32,7 @@ describe('plan', () => {
   });
 
   test('takes a module of the user, and holds its plan to the verifier', async () => {
-    const refuseAll = `export default { name: 'none', plan: (fleet) => ({ algorithm: 'none', sessions: [], moved: 0, utility: 0, complete: true,
+    const refuseAll = `export default { name: 'none', plan: (fleet) => ({ algorithm: 'none', sessions: [], moved: 0, utility: 0,
       refused: fleet.tasks.map(({ session }) => ({ session_id: session.session_id, reason: 'by choice' })) }) };`;
     const { plan } = await planFile({ ...options, algorithm: written('none.mjs', refuseAll) });
     expect(plan.refused).toEqual([{ session_id: 1, reason: 'by choice' }]);

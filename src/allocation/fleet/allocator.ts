@@ -152,7 +152,7 @@ export function placementsOf(algorithm: string, state: State): FleetPlan {
       },
     ];
   });
-  return { algorithm, sessions, refused: [], moved: state.moved, utility: state.utility, complete: true };
+  return { algorithm, sessions, refused: [], moved: state.moved, utility: state.utility };
 }
 
 /** What binds: the first resource that the place it would like to have would overload. */
