@@ -23,12 +23,12 @@ import {
   LINK_DEAD_MS,
   LINK_HANDSHAKE_MS,
   LINK_PING_MS,
-  LINK_STRIPES_MAX,
   type LinkPacket,
   RECONNECT_BASE_MS,
   RECONNECT_MAX_MS,
 } from '../src/links/link.js';
 import { DROP_DETAIL_CHARS_MAX, PREFIX_BYTES } from '../src/links/prefix.js';
+import { LINK_STRIPES_MAX } from '../src/links/stripe-policy.js';
 
 const PAGE = readFileSync(new URL('../docs/links.md', import.meta.url), 'utf8');
 
@@ -52,8 +52,6 @@ const ack = (settled: number, received: number, carried: number) =>
   written((writer) => writer.ack({ settled, received }, carried));
 const ping = (at: number) => written((writer) => writer.ping(at));
 const pong = (at: number) => written((writer) => writer.pong(at));
-const part = (index: number, count: number) =>
-  written((writer) => writer.part({ ordinal: 11, sequence: 7, index, count }, [Buffer.alloc(5)]));
 const header = { sequence: 7, timestamp: 1.5, deadline: 2.5 };
 const frame = { type: 'frame', width: 2, height: 1, data: Buffer.alloc(6) } as const;
 const boxes = { type: 'boxes', frame_width: 2, frame_height: 1, boxes: [] } as const;
@@ -83,9 +81,6 @@ test('every field of the prefix is where the page says, and there are no others'
   expect([f64('extra', ofDrop), f64('first', ofDrop), u32('metadata bytes', ofDrop)]).toEqual([9, 4, 3]);
   const ofAck = ack(5, 6, 8);
   expect([f64('sequence', ofAck), f64('extra', ofAck), f64('ordinal', ofAck)]).toEqual([5, 6, 8]);
-  const ofPart = part(1, 3);
-  expect([u32('width', ofPart), u32('height', ofPart), u32('payload bytes', ofPart)]).toEqual([1, 3, 5]);
-  expect([f64('sequence', ofPart), f64('ordinal', ofPart)]).toEqual([7, 11]);
   expect([f64('sent at', ping(4.5)), f64('timestamp', pong(4.5))]).toEqual([4.5, 4.5]);
 });
 
@@ -94,7 +89,7 @@ test('kinds, payload types and drop reasons have the numbers of the page', () =>
   const skip = { kind: 'skip', ...header } as const;
   const frames: Record<string, Buffer> = {
     ...Object.fromEntries([data, drop, end, skip].map((one) => [one.kind, packet(one)])),
-    ...{ ack: ack(0, 0, 0), ping: ping(1), pong: pong(1), part: part(0, 2) },
+    ...{ ack: ack(0, 0, 0), ping: ping(1), pong: pong(1) },
   };
   const kinds = table('kind', 'name', 'says').map(([number, name]) => [name!, Number(number)] as const);
   expect(Object.fromEntries(kinds)).toEqual(
@@ -129,7 +124,7 @@ test('the bounds are those of the code', () => {
     'window in bytes, either delivery': `${LINK_WINDOW_BYTES} bytes`,
     'window under `latest`': `${LATEST_WINDOW_PACKETS} packets`,
     'queue under `latest`': `${LATEST_QUEUE_PACKETS} packets`,
-    'connections of one link, parts of one packet': `${LINK_STRIPES_MAX}`,
+    'connections of one link': `${LINK_STRIPES_MAX}`,
     'first pause before dialling again': `${RECONNECT_BASE_MS} ms`,
     'longest pause before dialling again': `${RECONNECT_MAX_MS} ms`,
     'programs of one handler': `${WORKERS_MAX}`,

@@ -35,8 +35,7 @@ PROTOCOL = "orchestrator-link/1"
 # 64 first sequence, 72 ordinal
 PREFIX = struct.Struct("<HBBIIIII7d")
 MAGIC = 0x4C4F
-PARTS_MAX = 4
-KINDS = ("data", "drop", "end", "skip", "ack", "ping", "pong", "part")
+KINDS = ("data", "drop", "end", "skip", "ack", "ping", "pong")
 TYPES = ("frame", "jpeg", "boxes", "bytes")
 REASONS = ("queue", "late", "join", "error", "failover")
 
@@ -174,7 +173,7 @@ def _check(p: Prefix) -> None:
     if p.kind == "ack":
         _integer("settled", p.sequence, -1)
         _integer("received", p.extra, -1)
-        _integer("frames carried", p.ordinal, 0)
+        _integer("packets carried", p.ordinal, 0)
         return
     _integer("sequence", p.sequence, 0)
     _integer("ordinal", p.ordinal, 0)
@@ -187,11 +186,6 @@ def _check(p: Prefix) -> None:
         _integer("handler_id", p.extra, 0)
     if p.kind == "data":
         _check_data(p)
-    if p.kind == "part":
-        if not p.width < p.height or not 2 <= p.height <= PARTS_MAX:
-            raise ProtocolError(f"part {p.width} of {p.height}")
-        if p.payload_bytes == 0 or p.metadata_bytes > 0:
-            raise ProtocolError("a part is payload and nothing else")
 
 
 def _check_data(p: Prefix) -> None:
@@ -217,8 +211,6 @@ def _integer(what: str, value: float, least: int) -> int:
 
 
 def unpack_packet(p: Prefix, metadata: bytes, payload: bytes) -> Packet:
-    if p.kind == "part":
-        raise ProtocolError("a part came on a single connection")
     packet = Packet(p.kind, int(p.sequence), int(p.first), p.timestamp, p.deadline, p.sent_at, int(p.ordinal))
     if p.kind == "data":
         packet.payload = _payload(p, payload)

@@ -17,14 +17,6 @@ export type LinkFrame =
       /** See Arrival. */
       readonly release?: (() => void) | undefined;
     }
-  /** `bytes`: a stretch of the frame of the packet that has this ordinal. */
-  | {
-      readonly kind: 'part';
-      readonly ordinal: number;
-      readonly index: number;
-      readonly count: number;
-      readonly bytes: Buffer;
-    }
   | { readonly kind: 'ack'; readonly ack: LinkAck; readonly carried: number }
   | { readonly kind: 'ping'; readonly sentAt: number }
   /** `echoed`: the `sentAt` of the ping that it answers. */
@@ -41,7 +33,6 @@ export function assembleFrame(
   if (kind === 'ping') return { kind, sentAt };
   if (kind === 'pong') return { kind, echoed: prefix.timestamp };
   if (kind === 'ack') return { kind, ack: { settled: prefix.sequence, received: prefix.extra }, carried: ordinal };
-  if (kind === 'part') return { kind, ordinal, index: prefix.width, count: prefix.height, bytes: payload };
   const bytes = PREFIX_BYTES + prefix.metadataBytes + prefix.payloadBytes;
   return { kind: 'packet', packet: assemblePacket(prefix, metadata, payload), sentAt, bytes, ordinal, release };
 }

@@ -7,7 +7,7 @@
 import type { Socket } from 'node:net';
 import type { LinkFrame } from './codec.js';
 import { FrameDecoder } from './decoder.js';
-import { FrameWriter, type PartPlace } from './frame-writer.js';
+import { FrameWriter } from './frame-writer.js';
 import type { LinkAck, LinkPacket } from './link.js';
 import { LINK_DEAD_MS, LINK_PING_MS, SOCKET_BUFFER_BYTES } from './link.js';
 
@@ -99,14 +99,7 @@ export class FrameSocket {
     return bytes;
   }
 
-  /** A stretch of the bytes of a packet that travels over several connections. */
-  part(place: PartPlace, pieces: readonly Uint8Array[]): void {
-    if (this.#closed) return;
-    this.#writer.part(place, pieces);
-    this.#flushLater();
-  }
-
-  /** `carried`: frames that came on this connection. */
+  /** `carried`: packets that came on this connection. */
   ack(ack: LinkAck, carried: number): void {
     if (this.#closed) return;
     this.#writer.ack(ack, carried);

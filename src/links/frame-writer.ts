@@ -37,14 +37,6 @@ export interface WrittenTurn {
   readonly slabs: readonly Slab[];
 }
 
-/** Which part it is, and of what. */
-export interface PartPlace {
-  readonly ordinal: number;
-  readonly sequence: number;
-  readonly index: number;
-  readonly count: number;
-}
-
 class Slab {
   readonly bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
   readonly view = new DataView(this.bytes.buffer);
@@ -77,15 +69,7 @@ export class FrameWriter {
     return packet.kind === 'drop' ? this.#drop(packet, sentAt, ordinal) : this.#bare(packet, sentAt, ordinal);
   }
 
-  /** A stretch of the bytes of another frame, which `pieces` are. */
-  part({ ordinal, sequence, index, count }: PartPlace, pieces: readonly Uint8Array[]): void {
-    const payloadBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const place = { width: index, height: count, sequence, first: sequence, ordinal };
-    this.#frame({ ...CONTROL, kind: 'part', payloadBytes, ...place });
-    for (const piece of pieces) this.#put(piece);
-  }
-
-  /** `carried`: frames that came on the connection that the ack goes back on. */
+  /** `carried`: packets that came on the connection that the ack goes back on. */
   ack({ settled, received }: LinkAck, carried: number): void {
     this.#frame({ ...CONTROL, kind: 'ack', sequence: settled, first: settled, extra: received, ordinal: carried });
   }

@@ -7,7 +7,6 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import { LINK_WINDOW_BYTES, LINK_WINDOW_PACKETS, PAYLOAD_BYTES_MAX } from '../contracts/limits.js';
 import type { Clock } from '../std/clock.js';
-import { FrameDecoder } from './decoder.js';
 import type { LaneEvents } from './dialled-socket.js';
 import type { FrameSocket, PeerFrame } from './frame-socket.js';
 import type { IncomingChannel, IncomingEvents, LinkAck, LinkTransport } from './link.js';
@@ -21,19 +20,9 @@ const EARLY_BYTES_MAX = LINK_WINDOW_BYTES + PAYLOAD_BYTES_MAX;
 
 type PacketFrame = Extract<PeerFrame, { kind: 'packet' }>;
 
-type PartFrame = Extract<PeerFrame, { kind: 'part' }>;
-
-/** A packet of which parts are here. */
-interface Gathering {
-  readonly count: number;
-  readonly parts: Buffer[];
-  missing: number;
-  bytes: number;
-}
-
 interface Lane {
   readonly frames: FrameSocket;
-  /** Packets and parts that came on it, and how many of them the last ack told. */
+  /** Packets that came on it, and how many of them the last ack told. */
   carried: number;
   told: number;
 }
@@ -54,8 +43,6 @@ export class IncomingLanes implements IncomingChannel {
   readonly #lanes: Lane[] = [];
   readonly #policy = new StripePolicy();
   readonly #early = new Map<number, PacketFrame>();
-  readonly #gathering = new Map<number, Gathering>();
-  /** Of packets and parts that wait. */
   #earlyBytes = 0;
   #next = 0;
   #asked = 1;
@@ -105,23 +92,19 @@ export class IncomingLanes implements IncomingChannel {
   }
 
   #onFrame(lane: Lane, frame: PeerFrame): void {
-    if (frame.kind === 'ack') {
+    if (frame.kind !== 'packet') {
       lane.frames.close('a sender sent an acknowledgement');
       return;
     }
     lane.carried += 1;
-    const whole = frame.kind === 'part' ? this.#gather(frame) : frame;
-    if (whole !== undefined) this.#take(whole);
-    this.#checkBounds();
-  }
-
-  #take(frame: PacketFrame): void {
     if (frame.ordinal === this.#next && this.#early.size === 0) this.#handOn(frame);
     else this.#putInOrder(frame);
   }
 
   #putInOrder(frame: PacketFrame): void {
-    if (frame.ordinal < this.#next || this.#early.has(frame.ordinal)) throw cameTwice(frame.ordinal);
+    if (frame.ordinal < this.#next || this.#early.has(frame.ordinal)) {
+      throw new OrchestratorError('LINK_PROTOCOL', `ordinal ${frame.ordinal} came twice`);
+    }
     this.#early.set(frame.ordinal, frame);
     this.#earlyBytes += frame.bytes;
     for (let early = this.#early.get(this.#next); early !== undefined; early = this.#early.get(this.#next)) {
@@ -129,30 +112,10 @@ export class IncomingLanes implements IncomingChannel {
       this.#earlyBytes -= early.bytes;
       this.#handOn(early);
     }
-  }
-
-  /** The packet, when this was its last part. */
-  #gather({ ordinal, index, count, bytes }: PartFrame): PacketFrame | undefined {
-    if (ordinal < this.#next || this.#early.has(ordinal)) throw cameTwice(ordinal);
-    const gathering = this.#gathering.get(ordinal) ?? { count, parts: [], missing: count, bytes: 0 };
-    if (gathering.count !== count || gathering.parts[index] !== undefined) throw cameTwice(ordinal);
-    this.#gathering.set(ordinal, gathering);
-    gathering.parts[index] = bytes;
-    gathering.missing -= 1;
-    gathering.bytes += bytes.length;
-    this.#earlyBytes += bytes.length;
-    if (gathering.missing > 0) return undefined;
-    this.#gathering.delete(ordinal);
-    this.#earlyBytes -= gathering.bytes;
-    return wholeOf(gathering.parts, ordinal);
-  }
-
-  #checkBounds(): void {
-    const packets = this.#early.size + this.#gathering.size;
-    if (packets <= EARLY_PACKETS_MAX && this.#earlyBytes <= EARLY_BYTES_MAX) return;
+    if (this.#early.size <= EARLY_PACKETS_MAX && this.#earlyBytes <= EARLY_BYTES_MAX) return;
     throw new OrchestratorError(
       'LINK_PROTOCOL',
-      `${packets} packets (${this.#earlyBytes} bytes) came before ordinal ${this.#next}`,
+      `${this.#early.size} packets (${this.#earlyBytes} bytes) came before ordinal ${this.#next}`,
     );
   }
 
@@ -176,21 +139,4 @@ export class IncomingLanes implements IncomingChannel {
     this.close(reason);
     queueMicrotask(() => this.#options.events.closed(reason));
   }
-}
-
-/** The parts together are one frame: the packet of that ordinal. */
-function wholeOf(parts: readonly Buffer[], ordinal: number): PacketFrame {
-  let whole: PacketFrame | undefined;
-  const decoder = new FrameDecoder((frame) => {
-    if (frame.kind === 'packet' && frame.ordinal === ordinal && whole === undefined) whole = frame;
-    else throw new OrchestratorError('LINK_PROTOCOL', `the parts of ordinal ${ordinal} are not its packet`);
-  });
-  for (const part of parts) decoder.push(part);
-  const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-  if (whole?.bytes === bytes) return whole;
-  throw new OrchestratorError('LINK_PROTOCOL', `the parts of ordinal ${ordinal} are no whole packet`);
-}
-
-function cameTwice(ordinal: number): OrchestratorError {
-  return new OrchestratorError('LINK_PROTOCOL', `ordinal ${ordinal} came twice`);
 }

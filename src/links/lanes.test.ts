@@ -1,16 +1,14 @@
 /** Links over several connections, links whose sender dials, and links over TLS. */
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
-import type { DataPacket } from '../contracts/packet.js';
 import { systemClock } from '../std/clock.js';
 import { deferred } from '../std/deferred.js';
 import { seededRandom } from '../std/prng.js';
 import type { LaneEvents } from './dialled-socket.js';
 import type { FrameSocket } from './frame-socket.js';
-import type { PartPlace } from './frame-writer.js';
 import type { SocketAddress } from './handshake.js';
 import { IncomingLanes } from './incoming-lanes.js';
-import { type IncomingEvents, LINK_STRIPES_MAX, type LinkPacket } from './link.js';
+import type { LinkPacket } from './link.js';
 import type { LinkReceiver } from './link-receiver.js';
 import type { LinkSender } from './link-sender.js';
 import { OutgoingLanes } from './outgoing-lanes.js';
@@ -25,7 +23,7 @@ import {
   serveLink,
   serveUpgrades,
 } from './socket-link.testing.js';
-import { StripePolicy } from './stripe-policy.js';
+import { LINK_STRIPES_MAX, StripePolicy } from './stripe-policy.js';
 import { TEST_TLS } from './tls.testing.js';
 import { acceptLink, socketDial } from './upgrade.js';
 
@@ -237,17 +235,15 @@ async function upgradeByHand(address: SocketAddress, headers: Record<string, str
 /** A lane without a socket: remembers what was written to it. */
 function fakeLane() {
   const written: number[] = [];
-  const parts: (PartPlace & { readonly bytes: Buffer })[] = [];
   let events: LaneEvents | null = null;
   const frames = {
     waitingBytes: 0,
     packet: ({ sequence }: LinkPacket) => written.push(sequence),
-    part: (place: PartPlace, pieces: readonly Uint8Array[]) => parts.push({ ...place, bytes: Buffer.concat(pieces) }),
     writable: () => true,
     close: (reason: string) => events?.onClosed(reason),
   } as unknown as FrameSocket;
   return {
-    ...{ written, parts },
+    written,
     get events() {
       return events!;
     },
@@ -310,78 +306,6 @@ test('a packet goes out on the lane with the least on the way', () => {
   fakes[1]!.events.onFrame({ kind: 'ack', ack: { settled: -1, received: 0 }, carried: 2 });
   for (let sequence = 6; sequence < 8; sequence++) lanes.write(bytesPacket(sequence, Buffer.alloc(1)));
   expect(fakes.map(({ written }) => written.length)).toEqual([2, 4, 2]);
-});
-
-test('a large packet travels in parts over every lane, and is whole in whatever order they come', () => {
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 2, max: LINK_STRIPES_MAX }),
-      fc.array(fc.integer({ min: 1, max: 100_000 }), { minLength: 1, maxLength: 5 }),
-      fc.integer(),
-      (width, sizes, seed) => {
-        const random = seededRandom(seed);
-        const fakes = upTo(width).map(fakeLane);
-        const outgoing = new OutgoingLanes({
-          ...{ transport: 'tcp', group: 'g', clock },
-          events: { ack: () => {}, writable: () => {}, closed: () => {} },
-        });
-        const taken: Buffer[] = [];
-        const incoming = new IncomingLanes({
-          ...{ transport: 'tcp', group: 'g', clock },
-          events: {
-            ...{ open: () => {}, closed: () => {} },
-            packet: ({ payload }: DataPacket) => taken.push((payload as { data: Buffer }).data),
-          } as IncomingEvents,
-        });
-        for (const fake of fakes) outgoing.add(fake.open);
-        // A number every four bytes, so that a stretch in the wrong place is seen.
-        const sent = sizes.map((size) =>
-          Buffer.from(Uint32Array.from({ length: size }, (_, at) => at * 65537).buffer, 0, size),
-        );
-        const whole = sent.map((data, sequence) => {
-          const before = fakes.flatMap(({ written }) => written).length;
-          outgoing.write(bytesPacket(sequence, data));
-          return fakes.flatMap(({ written }) => written).length > before;
-        });
-        expect(whole).toEqual(sent.map(({ length }) => length < 2 * 8192));
-        const target = fakeLane();
-        incoming.add(target.open);
-        const arriving = [
-          ...fakes.flatMap(({ parts }) => parts.map((part) => ({ kind: 'part' as const, ...part }))),
-          ...sent.flatMap((data, ordinal) => {
-            const packet = bytesPacket(ordinal, data);
-            return whole[ordinal]! ? [{ kind: 'packet' as const, packet, sentAt: 1, bytes: data.length, ordinal }] : [];
-          }),
-        ].toSorted(() => random() - 0.5);
-        for (const frame of arriving) target.events.onFrame(frame);
-        expect(taken.map((data, at) => data.equals(sent[at]!))).toEqual(sent.map(() => true));
-      },
-    ),
-    { numRuns: 60 },
-  );
-});
-
-test.each([
-  ['come twice', [{ index: 0 }, { index: 0 }], 'ordinal 0 came twice'],
-  ['do not agree on their number', [{ index: 0 }, { index: 1, count: 3 }], 'ordinal 0 came twice'],
-  ['are no packet', [{ index: 0 }, { index: 1 }], 'magic'],
-])('parts that %s are a fault of the peer', (_, parts, message) => {
-  const lanes = new IncomingLanes({
-    ...{ transport: 'tcp', group: 'g', clock },
-    events: { open: () => {}, closed: () => {}, packet: () => {} },
-  });
-  const fake = fakeLane();
-  lanes.add(fake.open);
-  const frames = parts.map((part) => ({
-    kind: 'part' as const,
-    ordinal: 0,
-    count: 2,
-    bytes: Buffer.alloc(50),
-    ...part,
-  }));
-  expect(() => {
-    for (const frame of frames) fake.events.onFrame(frame);
-  }).toThrow(message);
 });
 
 test('a path is striped when it is long, or when packets are held back on it', () => {

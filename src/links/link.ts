@@ -94,9 +94,6 @@ export type Dial = (hello: LinkHello, events: IncomingEvents) => IncomingChannel
 
 const KiB = 1024;
 
-/** Connections of one link, and parts of one packet: four carried 29.4 of 30 fps at 1 % loss and 20 ms round trip, one 13. */
-export const LINK_STRIPES_MAX = 4;
-
 /** Packets written and not yet received under `latest`: 200 ms of round trip at 60 fps, and little enough to stay fresh. */
 export const LATEST_WINDOW_PACKETS = 16;
 

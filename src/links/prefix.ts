@@ -5,10 +5,7 @@
  *  12 u32 width | 16 u32 height | 20 u32 JSON bytes in the payload (boxes)
  *  24 f64 sequence (ack: settled) | 32 f64 timestamp | 40 f64 deadline | 48 f64 sent at
  *  56 f64 handler_id (drop), received (ack) | 64 f64 first sequence (runs)
- *  72 f64 ordinal: position of a packet on its link since the handshake; ack: how many frames came on its connection
- *
- * A part carries a stretch of the bytes of another frame, so that one large packet may travel over several connections at
- * once: its width and height are its index and the number of parts, its ordinal and sequence those of the packet.
+ *  72 f64 ordinal: position of a packet on its link since the handshake; ack: how many packets came on its connection
  *
  * A ping carries its sender's own time in `sent at`, and the pong that answers it gives it back in `timestamp`; only who
  * sent it reads it, so it may be of any clock. Ordinals put the packets of a striped link in order again, and the count of
@@ -18,12 +15,11 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import { METADATA_BYTES_MAX, PAYLOAD_BYTES_MAX } from '../contracts/limits.js';
 import type { DropReason, PayloadType } from '../contracts/packet.js';
-import { LINK_STRIPES_MAX } from './link.js';
 
 export const PREFIX_BYTES = 80;
 const MAGIC = 0x4c4f;
 
-const KINDS = ['data', 'drop', 'end', 'skip', 'ack', 'ping', 'pong', 'part'] as const;
+const KINDS = ['data', 'drop', 'end', 'skip', 'ack', 'ping', 'pong'] as const;
 export type FrameKind = (typeof KINDS)[number];
 /** By their number on the wire. */
 export const PAYLOAD_TYPES: readonly PayloadType[] = ['frame', 'jpeg', 'boxes', 'bytes'];
@@ -109,7 +105,6 @@ function check(prefix: FramePrefix): void {
   }
   integer('ordinal', prefix.ordinal, 0);
   if (kind === 'data') checkData(prefix);
-  else if (kind === 'part') checkPart(prefix);
   else if (payloadBytes > 0 || (kind !== 'drop' && metadataBytes > 0)) throw malformed(`a ${kind} frame has a body`);
   else if (kind === 'drop') checkDrop(prefix);
 }
@@ -117,7 +112,7 @@ function check(prefix: FramePrefix): void {
 function checkAck({ sequence, extra, ordinal }: FramePrefix): void {
   integer('settled', sequence, -1);
   integer('received', extra, -1);
-  integer('frames carried', ordinal, 0);
+  integer('packets carried', ordinal, 0);
 }
 
 function checkData({ code, sequence, first, width, height, payloadBytes, jsonBytes }: FramePrefix): void {
@@ -126,11 +121,6 @@ function checkData({ code, sequence, first, width, height, payloadBytes, jsonByt
   if (first !== sequence) throw malformed('a data packet has one sequence');
   if (type === 'frame') checkFrameSize(width, height, payloadBytes);
   if (type === 'boxes' && jsonBytes > payloadBytes) throw malformed(`JSON of ${jsonBytes} in ${payloadBytes} bytes`);
-}
-
-function checkPart({ width, height, payloadBytes, metadataBytes }: FramePrefix): void {
-  if (width >= height || height < 2 || height > LINK_STRIPES_MAX) throw malformed(`part ${width} of ${height}`);
-  if (payloadBytes === 0 || metadataBytes > 0) throw malformed('a part is payload and nothing else');
 }
 
 function checkDrop({ code, metadataBytes, extra }: FramePrefix): void {

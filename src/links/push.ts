@@ -18,7 +18,6 @@ import {
   type Dial,
   type IncomingChannel,
   type IncomingEvents,
-  LINK_STRIPES_MAX,
   type LinkHello,
   type LinkTransport,
   RECONNECT_BASE_MS,
@@ -26,7 +25,7 @@ import {
 } from './link.js';
 import type { LinkSender } from './link-sender.js';
 import { OutgoingLanes } from './outgoing-lanes.js';
-import { StripePolicy } from './stripe-policy.js';
+import { LINK_STRIPES_MAX, StripePolicy } from './stripe-policy.js';
 import { groupOf, openLane, type ServedSocket, transportOf } from './upgrade.js';
 
 export type PushAddress = Pick<LaneDialOptions, 'address' | 'path' | 'token' | 'tlsCa' | 'keepAlive'>;

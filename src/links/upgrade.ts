@@ -20,9 +20,10 @@ import {
   type UpgradeRequest,
 } from './handshake.js';
 import { IncomingLanes } from './incoming-lanes.js';
-import { type Dial, LINK_STRIPES_MAX, type LinkTransport } from './link.js';
+import type { Dial, LinkTransport } from './link.js';
 import type { LinkSender } from './link-sender.js';
 import { OutgoingLanes } from './outgoing-lanes.js';
+import { LINK_STRIPES_MAX } from './stripe-policy.js';
 
 /** Longest name of a group that is taken, characters. */
 const GROUP_CHARS_MAX = 64;
@@ -118,9 +119,7 @@ export function socketDial(options: SocketDialOptions): Dial {
           stripesMax = Math.min(LINK_STRIPES_MAX, numberHeader(headers, 'x-link-stripes'));
           events.open(numberHeader(headers, 'x-link-settled'));
         },
-        ...(address.kind === 'unix'
-          ? {}
-          : { onThroughput: (mbitPerS) => lanes.size === 1 && events.throughput?.(mbitPerS) }),
+        ...(address.kind === 'unix' ? {} : { onThroughput: (mbitPerS) => events.throughput?.(mbitPerS) }),
       }),
     );
     return lanes;
