@@ -13,8 +13,8 @@ export const LINK_STRIPES_MAX = 4;
 /** A round trip from here on is a long path, ms: within one machine room it is below 1. */
 export const STRIPE_RTT_MS = 5;
 
-/** Round trips that must have been measured: the first ones wait for models that are being loaded. */
-const RTT_SAMPLES_MIN = 3;
+/** Round trips that must have been measured: some wait behind models that are being loaded, or behind data. */
+const RTT_SAMPLES_MIN = 5;
 
 /** Paths shorter than this never stall by loss (one machine, one switch); what is late there was late in a process, ms. */
 const STALL_RTT_MS = 1;
