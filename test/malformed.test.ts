@@ -89,11 +89,11 @@ const ROWS: readonly Row[] = [
     message: /"teleport" is unknown/,
   },
   {
-    name: 'a type of the reference that is not in this version',
+    name: 'a type number that no handler has',
     file: 's.json',
-    content: service({ handlers: [{ ...capture, handler_type: 10 }, render] }),
+    content: service({ handlers: [{ ...capture, handler_type: 99 }, render] }),
     code: 'HANDLER_TYPE_UNKNOWN',
-    message: /handler_type 10 is unknown/,
+    message: /handler_type 99 is unknown/,
   },
   {
     name: 'handler id twice',
