@@ -21,6 +21,13 @@ export const REPORT_BODY_BYTES_MAX = 16 * MiB;
 /** Packets that one link may have sent and not yet seen acknowledged. */
 export const LINK_WINDOW_PACKETS = 64;
 
+/**
+ * Small packets may be more: up to so many while they are within LINK_WINDOW_SMALL_BYTES together. At 1 KB, 64 of them are
+ * on the way for a tenth of a millisecond, and a link that waits for acks that often carries a third of what TCP does.
+ */
+export const LINK_WINDOW_SMALL_PACKETS = 512;
+export const LINK_WINDOW_SMALL_BYTES = 1 * MiB;
+
 /** Bytes that one link may have sent and not yet seen acknowledged; 64 raw 640x480 frames. One packet may always go. */
 export const LINK_WINDOW_BYTES = 64 * MiB;
 

@@ -11,7 +11,7 @@
  * Invariant: `take` gives each sequence exactly once, in order, as a set, in a drop, or in a skip.
  */
 import { OrchestratorError } from '../contracts/errors.js';
-import { LATEST_QUEUE_PACKETS, LINK_WINDOW_BYTES, LINK_WINDOW_PACKETS } from '../contracts/limits.js';
+import { LATEST_QUEUE_PACKETS, LINK_WINDOW_BYTES, LINK_WINDOW_SMALL_PACKETS } from '../contracts/limits.js';
 import type { DataPacket, Delivery, DropReason, EndPacket } from '../contracts/packet.js';
 import { packetBytes } from '../links/codec.js';
 import { firstOf, type LinkDrop, type LinkPacket, type SkipPacket } from '../links/link.js';
@@ -33,7 +33,7 @@ export type Outcome = JoinedSet | LinkDrop | SkipPacket | EndPacket;
 export const JOIN_WAIT_PACKETS = 64;
 
 /** Entries at one input under `all`; a sender that keeps to its window stays below, one that does not is cut off. */
-const INPUT_PACKETS_MAX = 4 * LINK_WINDOW_PACKETS;
+const INPUT_PACKETS_MAX = 4 * LINK_WINDOW_SMALL_PACKETS;
 
 export interface JoinOptions {
   readonly inputs: number;

@@ -5,7 +5,7 @@
  * call that made the channel; the loss of any open lane ends the channel.
  */
 import { OrchestratorError } from '../contracts/errors.js';
-import { LINK_WINDOW_BYTES, LINK_WINDOW_PACKETS, PAYLOAD_BYTES_MAX } from '../contracts/limits.js';
+import { LINK_WINDOW_BYTES, LINK_WINDOW_SMALL_PACKETS, PAYLOAD_BYTES_MAX } from '../contracts/limits.js';
 import type { Clock } from '../std/clock.js';
 import type { LaneEvents } from './dialled-socket.js';
 import type { FrameSocket, PeerFrame } from './frame-socket.js';
@@ -13,7 +13,7 @@ import type { IncomingChannel, IncomingEvents, LinkAck, LinkTransport } from './
 import { checkJoin, StripePolicy } from './stripe-policy.js';
 
 /** Packets that may wait for one that is still on the way; a sender that keeps to its window stays below. */
-const EARLY_PACKETS_MAX = 4 * LINK_WINDOW_PACKETS;
+const EARLY_PACKETS_MAX = 4 * LINK_WINDOW_SMALL_PACKETS;
 
 /** Their bytes: the window, and the one packet that may always go. */
 const EARLY_BYTES_MAX = LINK_WINDOW_BYTES + PAYLOAD_BYTES_MAX;

@@ -15,7 +15,13 @@
  * lost); packets at or below them are not sent at all.
  */
 import { OrchestratorError } from '../contracts/errors.js';
-import { LATEST_QUEUE_PACKETS, LINK_WINDOW_BYTES, LINK_WINDOW_PACKETS } from '../contracts/limits.js';
+import {
+  LATEST_QUEUE_PACKETS,
+  LINK_WINDOW_BYTES,
+  LINK_WINDOW_PACKETS,
+  LINK_WINDOW_SMALL_BYTES,
+  LINK_WINDOW_SMALL_PACKETS,
+} from '../contracts/limits.js';
 import type { DataPacket, Delivery, DropReason } from '../contracts/packet.js';
 import type { Clock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
@@ -54,6 +60,8 @@ export class LinkSender {
   readonly #retained: Retained;
   readonly #windowPackets: number;
   readonly #windowBytes: number;
+  /** Under `all`, while they are small. */
+  readonly #smallPackets: number;
   readonly #queuePackets: number;
   #channel: OutgoingChannel | null = null;
   #settled: number;
@@ -70,6 +78,7 @@ export class LinkSender {
     this.#retained = new Retained(options.handlerId);
     this.#windowPackets =
       options.windowPackets ?? (options.delivery === 'all' ? LINK_WINDOW_PACKETS : LATEST_WINDOW_PACKETS);
+    this.#smallPackets = options.windowPackets ?? LINK_WINDOW_SMALL_PACKETS;
     this.#windowBytes = options.windowBytes ?? LINK_WINDOW_BYTES;
     this.#queuePackets = options.queuePackets ?? LATEST_QUEUE_PACKETS;
     this.#settled = this.#last = this.#firstTime = options.settled ?? -1;
@@ -163,7 +172,8 @@ export class LinkSender {
   #hasRoom(): boolean {
     if (this.#closed || this.#options.delivery === 'latest') return true;
     const { size, bytes } = this.#retained;
-    return size === 0 || (size < this.#windowPackets && bytes < this.#windowBytes);
+    const packetsMax = bytes < LINK_WINDOW_SMALL_BYTES ? this.#smallPackets : this.#windowPackets;
+    return size === 0 || (size < packetsMax && bytes < this.#windowBytes);
   }
 
   #wakeRoom(): void {

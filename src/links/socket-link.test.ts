@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
-import { LINK_WINDOW_PACKETS } from '../contracts/limits.js';
+import { LINK_WINDOW_PACKETS, LINK_WINDOW_SMALL_PACKETS } from '../contracts/limits.js';
 import { systemClock } from '../std/clock.js';
 import { deferred } from '../std/deferred.js';
 import { seededRandom } from '../std/prng.js';
@@ -93,29 +93,34 @@ test.each([
   await vi.waitFor(() => expect(sender.retained).toBe(0), WAIT_MS);
 });
 
-test('all: a slow reader holds the sender back within its window', async () => {
+test.each([
+  ['small packets', 100, LINK_WINDOW_SMALL_PACKETS],
+  ['large packets', 40_000, LINK_WINDOW_PACKETS],
+])('all: a slow reader of %s holds the sender back within its window', async (_, bytes, window) => {
   const sender = closing(newSender({ delivery: 'all' }));
   const server = closing(await serveLink(() => sender));
   const received: number[] = [];
   const onPacket = ({ sequence }: LinkPacket) => received.push(sequence);
   const receiver = closing(newReceiver({ delivery: 'all', dial: dialTo(server.address), onPacket }));
   receiver.start();
+  const count = 3 * window;
   let sent = 0;
   const sending = (async () => {
-    for (; sent < 500; sent++) {
+    for (; sent < count; sent++) {
       await sender.room();
-      sender.send(bytesPacket(sent, Buffer.alloc(100)));
+      sender.send(bytesPacket(sent, Buffer.alloc(bytes)));
     }
   })();
-  await vi.waitFor(() => expect(received).toHaveLength(LINK_WINDOW_PACKETS), WAIT_MS);
-  expect(sent).toBe(LINK_WINDOW_PACKETS);
-  for (let settled = 49; settled < 500; settled += 50) {
+  await vi.waitFor(() => expect(received).toHaveLength(window), WAIT_MS);
+  expect(sent).toBe(window);
+  const step = window / 2;
+  for (let settled = step - 1; settled < count; settled += step) {
     receiver.settle(settled);
-    const most = Math.min(500, settled + 1 + LINK_WINDOW_PACKETS);
+    const most = Math.min(count, settled + 1 + window);
     await vi.waitFor(() => expect(received).toHaveLength(most), WAIT_MS);
   }
   await sending;
-  expect(received).toEqual(upTo(500));
+  expect(received).toEqual(upTo(count));
 });
 
 test('latest: a path that is too slow costs packets, not freshness or memory', async () => {
