@@ -1,6 +1,7 @@
 /** Client of the collector: reports in, figures out. */
 import type { Profile } from '../contracts/plan.js';
 import type { Report } from '../contracts/report.js';
+import type { Series, SeriesQuery } from '../contracts/series.js';
 import type { Health } from './answers.js';
 import { createHttpClient } from './http.js';
 
@@ -40,6 +41,7 @@ export interface CollectorClient {
   /** A single read-only statement; throws SQL_REFUSED. */
   sql(statement: string): Promise<SqlAnswer>;
   profiles(): Promise<Profile[]>;
+  series(query: SeriesQuery): Promise<Series>;
   health(): Promise<CollectorHealth>;
   close(): Promise<void>;
 }
@@ -61,6 +63,7 @@ export function createCollectorClient(options: CollectorClientOptions): Collecto
     },
     sql: async (statement) =>
       (await http.request('POST', '/v1/sql', { json: { statement }, timeoutMs: SQL_TIMEOUT_MS })) as SqlAnswer,
+    series: async (query) => (await http.request('GET', '/v1/series', { query: { ...query } })) as Series,
     profiles: async () => (await http.request('GET', '/v1/profiles')) as Profile[],
     health: async () => (await http.request('GET', '/v1/health')) as CollectorHealth,
     close: () => http.close(),

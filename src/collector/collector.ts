@@ -58,7 +58,7 @@ export async function createCollector(options: CollectorOptions): Promise<Collec
     ...{ token, open: ['GET /v1/health'], logger },
     tls: options.tls ?? null,
   });
-  collectorRoutes(app, { ingest, store, metrics });
+  collectorRoutes(app, { ingest, store, metrics, clock });
   const address = await listen(app, { host, port, token, insecure });
   const retention = startRetention({ store, clock, logger, retention: options.retention ?? TELEMETRY_RETENTION });
   logger.info({ url: address.url, nodes: nodes.length }, 'collector listens');

@@ -3,8 +3,10 @@ import Type from 'typebox';
 import { REPORT_BODY_BYTES_MAX } from '../contracts/limits.js';
 import type { ReferenceAnswer } from '../contracts/report.js';
 import { decodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';
+import { SeriesQuerySchema } from '../contracts/series.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
 import type { HttpServer } from '../http-server/http-server.js';
+import type { Clock } from '../std/clock.js';
 import type { TelemetryStore } from '../store/store.js';
 import type { Ingest } from './ingest.js';
 import type { CollectorMetrics } from './metrics.js';
@@ -13,6 +15,7 @@ export interface CollectorRoutesOptions {
   readonly ingest: Ingest;
   readonly store: TelemetryStore;
   readonly metrics: CollectorMetrics;
+  readonly clock: Clock;
 }
 
 /** A longer statement is not one that a person wrote. */
@@ -27,7 +30,7 @@ const ProfilesQuerySchema = Type.Object({
   since: Type.Number({ minimum: 0, default: 0, description: 'Samples not older than this, s since the epoch' }),
 });
 
-export function collectorRoutes(app: HttpServer, { ingest, store, metrics }: CollectorRoutesOptions): void {
+export function collectorRoutes(app: HttpServer, { ingest, store, metrics, clock }: CollectorRoutesOptions): void {
   app.register(async (scope) => reportRoute(scope as HttpServer, ingest));
   app.get('/v1/health', async () => ({ ...ingest.health(), report_types: ['application/json', REPORT_COLUMNS_TYPE] }));
   app.get('/metrics', async (_request, reply) =>
@@ -36,6 +39,9 @@ export function collectorRoutes(app: HttpServer, { ingest, store, metrics }: Col
   app.post('/v1/sql', { schema: { body: SqlRequestSchema } }, async (request) => store.sql(request.body.statement));
   app.get('/v1/profiles', { schema: { querystring: ProfilesQuerySchema } }, async (request) =>
     store.profiles(request.query.since),
+  );
+  app.get('/v1/series', { schema: { querystring: SeriesQuerySchema } }, async (request) =>
+    store.series(request.query, clock.now()),
   );
 }
 

@@ -44,7 +44,7 @@ export interface CollectorConfig {
   readonly file: string;
   readonly listen: ListenOptions;
   readonly nodePath: string;
-  readonly retentionHours: number;
+  readonly retention: { readonly rowsS: number; readonly minutesS: number; readonly hoursS: number };
   readonly database: DatabaseConfig;
   readonly token: string | null;
   readonly tls: TlsConfig;
@@ -78,6 +78,8 @@ export interface NodeConfig {
   readonly tls: TlsConfig;
 }
 
+const HOUR_S = 3600;
+
 export const path = (given: string): string => resolve(expandHome(given));
 
 export function loadCoordinatorConfig(file: string): CoordinatorConfig {
@@ -101,7 +103,11 @@ export function loadCollectorConfig(file: string): CollectorConfig {
     file,
     listen: { host: collector.collector_addr, port: collector.collector_port },
     nodePath: path(collector.node_path),
-    retentionHours: collector.retention_hours,
+    retention: {
+      rowsS: collector.retention_hours * HOUR_S,
+      minutesS: collector.retention_minutes_days * 24 * HOUR_S,
+      hoursS: collector.retention_hours_days * 24 * HOUR_S,
+    },
     database: databaseOf(database),
     token: tokenOf(security),
     tls: tlsOf(security),

@@ -65,7 +65,17 @@ export const CollectorFileSchema = Type.Object({
     retention_hours: Type.Number({
       exclusiveMinimum: 0,
       default: 24,
-      description: 'Rows older than this are deleted, h (ours).',
+      description: 'Rows older than this are deleted, h (ours); aggregates by the minute and the hour stay.',
+    }),
+    retention_minutes_days: Type.Number({
+      exclusiveMinimum: 0,
+      default: 30,
+      description: 'Aggregates of a minute (tables `*_minute`) older than this are deleted, days (ours).',
+    }),
+    retention_hours_days: Type.Number({
+      exclusiveMinimum: 0,
+      default: 730,
+      description: 'Aggregates of an hour (tables `*_hour`) older than this are deleted, days (ours).',
     }),
   }),
   database: DatabaseSchema,

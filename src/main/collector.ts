@@ -19,7 +19,7 @@ export async function runCollector(file: string, options: DaemonOptions): Promis
         token: config.token,
         tls: config.tls.identity,
         insecure: options.insecure,
-        retention: { ...TELEMETRY_RETENTION, rowsS: config.retentionHours * 3600 },
+        retention: { ...TELEMETRY_RETENTION, ...config.retention },
         clock: systemClock(),
         logger,
       });

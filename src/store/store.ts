@@ -10,6 +10,7 @@ import type { OrchestratorError } from '../contracts/errors.js';
 import type { OrchestratorEvent } from '../contracts/event.js';
 import type { NodeFacts } from '../contracts/node.js';
 import type { Profile } from '../contracts/plan.js';
+import type { Series, SeriesQuery } from '../contracts/series.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { LedgerAccounts, LedgerQuery } from './ledger-accounts.js';
 import type { PackedPackets, ReportRows } from './report-rows.js';
@@ -208,9 +209,12 @@ export interface TelemetryStore {
   recent(table: TelemetryTable, query: RecentQuery): Promise<TelemetryRow[]>;
   /** One read-only query in the database's own SQL; SQL_REFUSED with the database's message for anything else. */
   sql(statement: string): Promise<SqlResult>;
+  /** One column over time, up to `now` (s since the epoch) when no end is asked for. Throws REQUEST_INVALID. */
+  series(query: SeriesQuery, now: number): Promise<Series>;
   /**
-   * Deletes what is over its bounds at time `now` (s since the epoch), a chunk at a time so that reports are stored
-   * meanwhile; returns rows deleted.
+   * Adds the rows that came since the last time to the minute and hour aggregates (rollups.ts), then deletes what is over
+   * its bounds at time `now` (s since the epoch), a chunk at a time so that reports are stored meanwhile; returns rows
+   * deleted.
    */
   prune(now: number, retention?: TelemetryRetention): Promise<number>;
   close(): Promise<void>;
@@ -219,6 +223,10 @@ export interface TelemetryStore {
 export interface TelemetryRetention {
   /** Rows older than this go, s, by their own timestamp. */
   readonly rowsS: number;
+  /** Aggregates of a minute are kept so long, s. */
+  readonly minutesS: number;
+  /** Aggregates of an hour are kept so long, s. */
+  readonly hoursS: number;
   /** Rows of one table; the oldest stored go first. Holds when a node with a wrong clock reports from the future. */
   readonly tableRowsMax: number;
   /** A report_id is remembered so long, s after it came: longer than a reporter's spool keeps a report. */
@@ -228,10 +236,13 @@ export interface TelemetryRetention {
 
 /**
  * 24 h of raw rows; 50 million packet_info rows are about 5 GB with their indexes. A million report ids are 3 days of
- * ten nodes reporting every 5 s, and about 60 MB.
+ * ten nodes reporting every 5 s, and about 60 MB. A month by the minute, two years by the hour: a handler has some five
+ * rows of each.
  */
 export const TELEMETRY_RETENTION: TelemetryRetention = {
   rowsS: DAY_S,
+  minutesS: 30 * DAY_S,
+  hoursS: 730 * DAY_S,
   tableRowsMax: 50_000_000,
   reportIdsS: 3 * DAY_S,
   reportIdsMax: 1_000_000,

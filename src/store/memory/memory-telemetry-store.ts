@@ -1,7 +1,8 @@
-/** TelemetryStore in one process's memory, bounded by the same retention. It has no SQL. */
+/** TelemetryStore in one process's memory, bounded by the same retention. It has no SQL, so no series and no aggregates. */
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
 import type { PacketInfo } from '../../contracts/report.js';
+import type { Series } from '../../contracts/series.js';
 import { groupBy } from '../../std/group-by.js';
 import { type LedgerAccounts, type LedgerQuery, type StoredLedgerRow, sinkAccounts } from '../ledger-accounts.js';
 import { packPackets, rowCount, unpackPackets } from '../report-rows.js';
@@ -92,6 +93,10 @@ export class MemoryTelemetryStore implements TelemetryStore {
   }
 
   async sql(_statement: string): Promise<SqlResult> {
+    throw new OrchestratorError('SQL_REFUSED', 'telemetry is kept in memory here, without a database that knows SQL');
+  }
+
+  async series(): Promise<Series> {
     throw new OrchestratorError('SQL_REFUSED', 'telemetry is kept in memory here, without a database that knows SQL');
   }
 

@@ -9,6 +9,7 @@
 import type { Connection } from 'mysql2/promise';
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Logger } from '../../std/logger.js';
+import { rollupTablesSql } from '../rollups.js';
 import { type Flavour, quoteName } from './flavour.js';
 
 /** A table as it should be; the columns in their order. */
@@ -137,6 +138,12 @@ const stateStatements = (flavour: Flavour): readonly string[] => [
     message TEXT NOT NULL, KEY event_time (timestamp), KEY event_session (session_id))`,
 ];
 
+/**
+ * A row of rollup_progress that writers hold shared until they commit: who holds it alone knows that no row number below
+ * the highest is still to come.
+ */
+export const WRITERS = 'writers';
+
 type Step = (connection: Connection, flavour: Flavour) => Promise<void>;
 
 async function telemetryStep(connection: Connection, flavour: Flavour): Promise<void> {
@@ -153,8 +160,20 @@ async function probesStep(connection: Connection): Promise<void> {
   await connection.query(`ALTER TABLE link_info ${ends.map((column) => `MODIFY COLUMN ${column} INT`).join(', ')}`);
 }
 
+async function rollupsStep(connection: Connection, flavour: Flavour): Promise<void> {
+  const types: Record<string, string> = {
+    ...{ event: 'VARCHAR(255)', fate: 'VARCHAR(16)', source: 'VARCHAR(64)', profile_key: exactText(flavour, 256) },
+  };
+  const statements = rollupTablesSql({
+    ...{ number: 'BIGINT', figure: 'DOUBLE', text: (column) => types[column]! },
+    end: 'ENGINE = InnoDB CHARACTER SET utf8mb4',
+  });
+  for (const sql of statements) await connection.query(sql);
+  await connection.query('INSERT IGNORE INTO rollup_progress VALUES (?, 0)', [WRITERS]);
+}
+
 /** Version n of the schema is the first n steps. */
-export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep, probesStep];
+export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep, probesStep, rollupsStep];
 
 /** How long a start waits for another process that migrates, s: changing the reference's tables copies their rows. */
 const LOCK_TIMEOUT_S = 600;

@@ -2,7 +2,7 @@
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
 import { placementRows } from '../placement-rows.js';
-import { pruneAll } from '../prune.js';
+import { chunkAfterChunk } from '../prune.js';
 import { eventOf, eventWhere, type NodeRow, nodeOf, type SessionRow, sessionOf, sessionValues } from '../state-rows.js';
 import {
   EVENTS_LIMIT_DEFAULT,
@@ -105,7 +105,7 @@ class MysqlStateStore implements StateStore {
     let deleted = 0;
     for (const { session_id } of old) deleted += (await this.deleteSession(session_id)) ? 1 : 0;
     const chunk = { table: 'event', before: now - retention.eventsS, rowsMax: retention.eventRowsMax } as const;
-    return deleted + (await pruneAll(() => pruneChunk(this.#pool, chunk)));
+    return deleted + (await chunkAfterChunk(() => pruneChunk(this.#pool, chunk)));
   }
 
   close(): Promise<void> {

@@ -2,6 +2,7 @@
 import type { Connection } from 'mysql2/promise';
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { Profile } from '../../contracts/plan.js';
+import type { Series, SeriesQuery } from '../../contracts/series.js';
 import {
   type LedgerAccounts,
   type LedgerQuery,
@@ -11,7 +12,9 @@ import {
 } from '../ledger-accounts.js';
 import { LEDGER_SQL } from '../ledger-sql.js';
 import { packetsSteps } from '../packets-sql.js';
-import { pruneAll, telemetryChunks } from '../prune.js';
+import { aggregateChunks, chunkAfterChunk, telemetryChunks } from '../prune.js';
+import { MYSQL_DIALECT } from '../rollups.js';
+import { seriesStatement } from '../series.js';
 import {
   type PacketsQuery,
   type RecentQuery,
@@ -38,7 +41,7 @@ import {
   statement,
 } from './connection.js';
 import { insertTexts, literal, packetInsertTexts } from './insert-text.js';
-import { pruneChunk } from './prune.js';
+import { HOLD_WRITERS, pruneAggregateChunk, pruneChunk, rollUpChunk, settledRows } from './prune.js';
 import { MysqlQueries } from './queries.js';
 
 export interface MysqlTelemetryOptions extends MysqlStoreOptions {
@@ -122,10 +125,21 @@ class MysqlTelemetryStore implements TelemetryStore {
     return this.#queries.run(statement);
   }
 
+  async series(query: SeriesQuery, now: number): Promise<Series> {
+    const { sql, read } = seriesStatement(query, MYSQL_DIALECT, now);
+    return read(await this.#queries.run(sql));
+  }
+
   async prune(now: number, retention: TelemetryRetention = TELEMETRY_RETENTION): Promise<number> {
+    for (const [table, settled] of await settledRows(this.#pool)) {
+      await chunkAfterChunk(() => rollUpChunk(this.#pool, table, settled));
+    }
     let deleted = 0;
     for (const chunk of telemetryChunks(now, retention)) {
-      deleted += await pruneAll(() => pruneChunk(this.#pool, chunk));
+      deleted += await chunkAfterChunk(() => pruneChunk(this.#pool, chunk));
+    }
+    for (const chunk of aggregateChunks(now, retention)) {
+      deleted += await chunkAfterChunk(() => pruneAggregateChunk(this.#pool, chunk));
     }
     return deleted;
   }
@@ -156,6 +170,7 @@ async function insertReports(connection: Connection, reports: readonly ReportInp
 }
 
 function* texts(reports: readonly ReportInput[]): Generator<string> {
+  yield HOLD_WRITERS;
   const named = reports.filter(({ reportId }) => reportId !== null);
   if (named.length > 0) {
     const values = named.map(({ receivedAt, nodeId, reportId, rows }) =>

@@ -7,6 +7,7 @@
  */
 import type { DatabaseSync } from '@photostructure/sqlite';
 import { OrchestratorError } from '../../contracts/errors.js';
+import { rollupTablesSql } from '../rollups.js';
 
 const TELEMETRY = `
   CREATE TABLE sys_info (
@@ -101,8 +102,12 @@ const PROBES = `
   CREATE INDEX link_info_time ON link_info (timestamp);
 `;
 
+const ROLLUPS = rollupTablesSql({
+  ...{ number: 'INTEGER', figure: 'REAL', text: () => 'TEXT', end: 'WITHOUT ROWID' },
+}).join(';\n');
+
 /** Version n of the schema is the first n steps. */
-export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES];
+export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES, ROLLUPS];
 
 /** Brings the schema to the newest version; DATABASE_UNAVAILABLE when a newer program has already gone further. */
 export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly string[] = MIGRATIONS): void {

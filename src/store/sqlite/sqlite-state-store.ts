@@ -2,7 +2,7 @@
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
 import type { Logger } from '../../std/logger.js';
-import { pruneAll } from '../prune.js';
+import { chunkAfterChunk } from '../prune.js';
 import {
   type EventQuery,
   type NodeSeen,
@@ -83,7 +83,7 @@ class SqliteStateStore implements StateStore {
   async prune(now: number, retention: StateRetention = STATE_RETENTION): Promise<number> {
     const sessions = await this.#call('deleteEndedSessions', now - retention.endedSessionsS);
     const chunk = { table: 'event', before: now - retention.eventsS, rowsMax: retention.eventRowsMax } as const;
-    return sessions + (await pruneAll(() => this.#call('pruneChunk', chunk)));
+    return sessions + (await chunkAfterChunk(() => this.#call('pruneChunk', chunk)));
   }
 
   close(): Promise<void> {

@@ -3,8 +3,11 @@
  * own (query-process.ts), because a thread inside a long query cannot be stopped and would hold up the reports behind it.
  */
 import type { Profile } from '../../contracts/plan.js';
+import type { Series, SeriesQuery } from '../../contracts/series.js';
 import type { LedgerAccounts, LedgerQuery } from '../ledger-accounts.js';
-import { pruneAll, telemetryChunks } from '../prune.js';
+import { aggregateChunks, chunkAfterChunk, telemetryChunks } from '../prune.js';
+import { SQLITE_DIALECT } from '../rollups.js';
+import { seriesStatement } from '../series.js';
 import {
   type PacketsQuery,
   type RecentQuery,
@@ -14,6 +17,7 @@ import {
   SQL_TIME_MS_MAX,
   type SqlResult,
   TELEMETRY_RETENTION,
+  TELEMETRY_TABLE_NAMES,
   type TelemetryRetention,
   type TelemetryRow,
   type TelemetryStore,
@@ -75,10 +79,19 @@ class SqliteTelemetryStore implements TelemetryStore {
     return this.#queries.run(statement);
   }
 
+  async series(query: SeriesQuery, now: number): Promise<Series> {
+    const { sql, read } = seriesStatement(query, SQLITE_DIALECT, now);
+    return read(await this.#queries.run(sql));
+  }
+
   async prune(now: number, retention: TelemetryRetention = TELEMETRY_RETENTION): Promise<number> {
+    for (const table of TELEMETRY_TABLE_NAMES) await chunkAfterChunk(() => this.#call('rollUpChunk', table));
     let deleted = 0;
     for (const chunk of telemetryChunks(now, retention)) {
-      deleted += await pruneAll(() => this.#call('pruneChunk', chunk));
+      deleted += await chunkAfterChunk(() => this.#call('pruneChunk', chunk));
+    }
+    for (const chunk of aggregateChunks(now, retention)) {
+      deleted += await chunkAfterChunk(() => this.#call('pruneAggregateChunk', chunk));
     }
     return deleted;
   }

@@ -5,7 +5,13 @@ import type { Worker } from 'node:worker_threads';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../std/logger.js';
-import { fullReport, reportInput, stateStoreConformance, telemetryStoreConformance } from '../conformance.testing.js';
+import {
+  fullReport,
+  reportInput,
+  rollupConformance,
+  stateStoreConformance,
+  telemetryStoreConformance,
+} from '../conformance.testing.js';
 import { SQL_ROWS_MAX, TELEMETRY_TABLES, type TelemetryStore } from '../store.js';
 import { MIGRATIONS, migrate } from './migrations.js';
 import { openSqliteStateStore } from './sqlite-state-store.js';
@@ -22,6 +28,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 describe('sqlite', () => {
   stateStoreConformance(() => openSqliteStateStore({ path, logger: silentLogger }));
   telemetryStoreConformance(() => openSqliteTelemetryStore({ path, logger: silentLogger }));
+  rollupConformance(() => openSqliteTelemetryStore({ path, logger: silentLogger }));
 });
 
 describe('sqlite file', () => {

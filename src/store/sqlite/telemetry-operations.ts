@@ -10,7 +10,7 @@ import {
 } from '../ledger-accounts.js';
 import { LEDGER_SQL } from '../ledger-sql.js';
 import { type PacketsSteps, packetsSteps } from '../packets-sql.js';
-import type { PruneChunk } from '../prune.js';
+import type { AggregateChunk, PruneChunk } from '../prune.js';
 import { type PackedPackets, rowCount, unpackPackets } from '../report-rows.js';
 import {
   type PacketsQuery,
@@ -25,7 +25,7 @@ import {
 } from '../store.js';
 import { type Database, snapshot, transaction } from './connection.js';
 import { type ErrorText, errorText } from './messages.js';
-import { pruneChunk } from './prune.js';
+import { pruneAggregateChunk, pruneChunk, rollUpChunk } from './prune.js';
 
 export interface TelemetryOperations {
   storeReports(reports: readonly ReportInput[]): (StoredReport | ErrorText)[];
@@ -33,7 +33,9 @@ export interface TelemetryOperations {
   ledger(query: LedgerQuery): LedgerAccounts;
   packets(query: PacketsQuery): SessionPackets;
   recent(query: RecentQuery & { table: TelemetryTable }): TelemetryRow[];
+  rollUpChunk(source: TelemetryTable): number;
   pruneChunk(chunk: PruneChunk): number;
+  pruneAggregateChunk(chunk: AggregateChunk): number;
 }
 
 /** Rows of one INSERT: more rows a statement save less and less, 256 x 12 columns stay far below SQLite's 32766 values. */
@@ -57,7 +59,9 @@ export function telemetryOperations(db: Database): TelemetryOperations {
     ledger: ledgerOperation(db),
     packets: (query) => snapshot(db, () => answered(db, packetsSteps(query))),
     recent: (query) => recentRows(db, query),
+    rollUpChunk: (source) => rollUpChunk(db, source),
     pruneChunk: (chunk) => pruneChunk(db, chunk),
+    pruneAggregateChunk: (chunk) => pruneAggregateChunk(db, chunk),
   };
 }
 
