@@ -330,6 +330,22 @@ describe('queries', () => {
     expect(await countOf('packet_info')).toBe(1);
   });
 
+  it('answers series, and says what is not valid about a request for one', async () => {
+    const url = await start();
+    await report(url, { node_id: 1, sys_info: [0, 1, 2].map((at) => ({ timestamp: 6000 + at, cpu_util: 10 * at })) });
+    const series = (query: string) => ask(`${url}/v1/series?table=sys_info&column=cpu_util&${query}`);
+    expect((await series('from=6000&to=6002.5&step=2')).body).toEqual({
+      ...{ table: 'sys_info', column: 'cpu_util', step_s: 2, from_rows_of: 'row', truncated: false },
+      lines: [{ key: { node_id: 1 }, points: [[6000, 5], [6002, 20]] }], // biome-ignore format: a point a pair
+    });
+    expect((await series('from=6000&to=9000')).body).toMatchObject({ step_s: 10 });
+    expect((await series('from=0&step=1')).body).toMatchObject({ status: 400, code: 'REQUEST_INVALID' });
+    expect((await series('from=0&colour=red')).body).toMatchObject({ status: 400, code: 'REQUEST_INVALID' });
+    expect((await ask(`${url}/v1/series?table=x%27&column=y&from=0&to=9`)).body.detail).toContain(
+      'there are: sys_info',
+    );
+  });
+
   it('answers profiles, metrics, and 404', async () => {
     const url = await start();
     await report(url, fullReport());

@@ -53,7 +53,7 @@ export interface Collector {
 export async function createCollector(options: CollectorOptions): Promise<Collector> {
   const { host, port, token, insecure, nodes, store, clock, logger, rowsPendingMax = ROWS_PENDING_MAX } = options;
   const metrics = new CollectorMetrics();
-  const ingest = new Ingest({ directory: nodeDirectory(nodes), store, clock, metrics, rowsPendingMax });
+  const ingest = new Ingest({ directory: nodeDirectory(nodes), store, clock, metrics, rowsPendingMax, logger });
   const app: HttpServer = createHttpServer({
     ...{ token, open: ['GET /v1/health'], logger },
     tls: options.tls ?? null,

@@ -3,6 +3,7 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { type Report, ReportSchema } from '../contracts/report.js';
 import { schemaFaults } from '../contracts/schema.js';
 import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
 import { reportRows, reportRowsPending } from '../store/report-rows.js';
 import type { StoredReport, TelemetryStore } from '../store/store.js';
 import { GroupCommit } from './group-commit.js';
@@ -15,6 +16,7 @@ export interface IngestOptions {
   readonly clock: Clock;
   readonly metrics: CollectorMetrics;
   readonly rowsPendingMax: number;
+  readonly logger: Logger;
 }
 
 export interface IngestHealth {
@@ -87,14 +89,24 @@ export class Ingest {
     try {
       const rows = reportRows(nodeId, report);
       const stored = await this.#commits.put({ nodeId, reportId, receivedAt: clock.now(), rows });
-      this.#failing = false;
+      this.#becomes(false);
       metrics.reports.inc({ result: stored.stored ? 'stored' : 'duplicate' });
       metrics.rows.inc(stored.rows);
       return stored;
     } catch (error) {
-      this.#failing = toOrchestratorError(error).status >= 500;
+      const { status, message } = toOrchestratorError(error);
+      this.#becomes(status >= 500, message);
       throw error;
     }
+  }
+
+  /** Said once when it begins and once when it ends: every reporter tries again all the while. */
+  #becomes(failing: boolean, why = ''): void {
+    if (failing === this.#failing) return;
+    this.#failing = failing;
+    const { logger } = this.#options;
+    if (failing) logger.error({ why }, 'reports cannot be stored; nodes keep them and send them again');
+    else logger.info({}, 'reports are stored again');
   }
 
   #pend(rows: number): void {
