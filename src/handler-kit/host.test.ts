@@ -233,6 +233,7 @@ test('drain: sources fall silent, what is in flight arrives, and the host ends o
 });
 
 test('a relay moves to another host while packets flow: nothing lost, nothing twice', async () => {
+  const packets = 1000;
   const { configs, journal } = chainConfigs({ params: { 0: { packets, pause_ms: 1 } } });
   const socketPath = join(directory(), 'new.sock');
   const moved = new TestHost({ ...configs[1]!, generation: 2, socketPath });
