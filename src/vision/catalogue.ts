@@ -35,7 +35,7 @@ export interface ModelRow {
   readonly accuracy: string;
   readonly accuracy_source: string;
   /** How a graph model becomes ONNX; absent for the nets that convert-nets.ts describes. */
-  readonly graph?: Pick<GraphConversion, 'normalisation' | 'size' | 'outputs'>;
+  readonly graph?: Pick<GraphConversion, 'normalisation' | 'size' | 'outputs' | 'centres'>;
 }
 
 const FACE_API = { package: '@vladmandic/face-api', licence: 'MIT', licence_any_use: true } as const;
@@ -170,6 +170,7 @@ export const MODELS = [
         heat: { node: 'tower_0/Sigmoid', dims: [1, 80, 'rows', 'columns'] },
         sides: { node: 'tower_0/mul', dims: [1, 4, 'rows', 'columns'] },
       },
+      centres: { classes: 80, logits: 'tower_0/CenternetHead/centernet_cls_output/BiasAdd', sides: 'tower_0/mul' },
     },
   },
 ] as const satisfies readonly ModelRow[];

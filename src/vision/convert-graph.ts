@@ -5,6 +5,7 @@
  * one transpose is put before it. Chains of relu, minimum and maximum become a single Clip.
  */
 import { OrchestratorError } from '../contracts/errors.js';
+import { type CentreMaps, centreBoxes, PAIRS_MAX } from './centre-boxes.js';
 import { clip, conv, type Normalisation, type Padding, paddingAttributes, pixelInput } from './layers.js';
 import { type Dimension, OnnxGraph } from './onnx-graph.js';
 import type { Weight, Weights } from './tfjs-weights.js';
@@ -32,6 +33,8 @@ export interface GraphConversion {
   readonly size: readonly [height: Dimension, width: Dimension];
   /** New name -> node of the original and the shape in ONNX order, open when not given. */
   readonly outputs: Readonly<Record<string, { readonly node: string; readonly dims?: readonly Dimension[] }>>;
+  /** The nodes of CenterNet's maps: the model then gives `boxes` (centre-boxes.ts) in the place of `outputs`. */
+  readonly centres?: CentreMaps;
 }
 
 /** A converted value. `planes`: [batch, channels, height, width] where TensorFlow has the channels last. */
@@ -46,6 +49,12 @@ type Handler = (converter: Converter, node: TfNode) => Value;
 
 export function convertGraph(conversion: GraphConversion): Uint8Array {
   const converter = new Converter(conversion);
+  const { centres } = conversion;
+  if (centres !== undefined) {
+    const maps = { ...centres, logits: converter.read(centres.logits).name, sides: converter.read(centres.sides).name };
+    converter.graph.output('boxes', centreBoxes(converter.graph, maps), [1, PAIRS_MAX, 6]);
+    return converter.graph.toBytes();
+  }
   for (const [name, { node, dims }] of Object.entries(conversion.outputs)) {
     converter.graph.output(name, converter.read(node).name, dims);
   }

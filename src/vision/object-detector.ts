@@ -1,15 +1,14 @@
 /**
  * Objects in frames, by CenterNet (80 COCO classes) or an imported model of the YOLO family and others (heads.ts).
- * CenterNet says for each cell of a grid (4 input pixels wide) how likely the centre of an object of each class lies
- * there, and how far its four sides are; a cell counts where no neighbour is likelier. The same weights serve every input
- * size: smaller is faster and misses small objects.
+ * CenterNet's graph ends in boxes (centre-boxes.ts), which are read as any model's that suppresses inside its graph. The
+ * same weights serve every input size: smaller is faster and misses small objects.
  */
 import { readFile } from 'node:fs/promises';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { Box } from '../contracts/packet.js';
 import { createEngine, type EngineOptions } from './engine.js';
 import { clampRect, suppress } from './geometry.js';
-import { type Detection, type Outputs, readHead } from './heads.js';
+import { type Detection, readHead } from './heads.js';
 import { type Fitted, fitFrame } from './images.js';
 import { inputOf, resolveModel } from './model-cache.js';
 import type { Pixels } from './warp.js';
@@ -37,8 +36,6 @@ export interface ObjectDetector {
   dispose(): Promise<void>;
 }
 
-/** Input pixels per grid cell. */
-const CELL_PX = 4;
 /** Boxes taken per frame, as in the original net; bounds what a noisy model costs. */
 const BOXES_MAX = 100;
 
@@ -55,18 +52,15 @@ export async function createObjectDetector(options: ObjectDetectorOptions = {}):
       : await readLabels(options.labels);
   const wanted = wantedClasses(labels, targets);
   const engine = await createEngine(model, options);
-  const detections = (outputs: Outputs): Detection[] => {
-    if (imported === null) return readCentres(outputs, wanted, thresh);
-    const chosen = new Set(wanted);
-    return readHead(imported.head!, outputs, { width, height, thresh }).filter(({ label }) => chosen.has(label));
-  };
+  const head = imported?.head ?? 'end_to_end';
   return {
     model,
     labels,
     async detect(frame) {
       const fitted = await fitFrame(frame, width, height, fit);
       const outputs = await engine.run({ data: fitted.data, batch: 1, height, width });
-      const likeliest = detections(outputs)
+      const likeliest = readHead(head, outputs, { width, height, thresh })
+        .filter(({ label }) => wanted.has(label))
         .sort((one, other) => other.prob - one.prob)
         .slice(0, BOXES_MAX);
       const boxes = likeliest.map((detection) => toBox(detection, labels, fitted, frame));
@@ -96,9 +90,9 @@ export async function readLabels(path: string | URL): Promise<string[]> {
 }
 
 /** Indices of the wanted labels. @throws HANDLER_PARAMS_INVALID for a target that is no label */
-function wantedClasses(labels: readonly string[], targets: readonly string[]): readonly number[] {
-  if (targets.includes('all')) return labels.map((_, index) => index);
-  return targets.map((target) => {
+function wantedClasses(labels: readonly string[], targets: readonly string[]): ReadonlySet<number> {
+  if (targets.includes('all')) return new Set(labels.keys());
+  const indices = targets.map((target) => {
     const index = labels.indexOf(target);
     if (index >= 0) return index;
     throw new OrchestratorError(
@@ -106,45 +100,7 @@ function wantedClasses(labels: readonly string[], targets: readonly string[]): r
       `target ${target} is not a label; there are ${labels.join(', ')}`,
     );
   });
-}
-
-/** Cells over the threshold that no neighbour of their class exceeds (a 3 x 3 maximum), as boxes in input pixels. */
-export function readCentres({ heat, sides }: Outputs, classes: readonly number[], thresh: number): Detection[] {
-  const { data, dims } = heat!;
-  const [rows, columns] = [dims[2]!, dims[3]!];
-  const found: Detection[] = [];
-  for (const label of classes) {
-    const start = label * rows * columns;
-    const end = start + rows * columns;
-    for (let at = start; at < end; at++) {
-      const prob = data[at]!;
-      if (prob < thresh) continue;
-      const row = Math.floor((at - start) / columns);
-      const column = (at - start) % columns;
-      if (!isPeak(data, start, row, column, rows, columns)) continue;
-      const side = (index: number) => sides!.data[(index * rows + row) * columns + column]!;
-      const [x, y] = [column * CELL_PX - side(0), row * CELL_PX - side(1)];
-      found.push({ label, prob, x, y, w: side(0) + side(2), h: side(1) + side(3) });
-    }
-  }
-  return found;
-}
-
-function isPeak(
-  data: Float32Array,
-  start: number,
-  row: number,
-  column: number,
-  rows: number,
-  columns: number,
-): boolean {
-  const prob = data[start + row * columns + column]!;
-  for (let y = Math.max(0, row - 1); y <= Math.min(rows - 1, row + 1); y++) {
-    for (let x = Math.max(0, column - 1); x <= Math.min(columns - 1, column + 1); x++) {
-      if (data[start + y * columns + x]! > prob) return false;
-    }
-  }
-  return true;
+  return new Set(indices);
 }
 
 function toBox(detection: Detection, labels: readonly string[], { scaleX, scaleY }: Fitted, frame: Pixels): Box {

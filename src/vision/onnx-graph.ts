@@ -95,10 +95,21 @@ export class OnnxGraph {
 
   /** @returns the name of the new value (its first output) */
   add(opType: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}): string {
+    return this.addAll(opType, inputs, attributes, 1)[0]!;
+  }
+
+  /** For operators with several outputs: @returns the names of the first `count` */
+  addAll(
+    opType: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, Attribute>>,
+    count: number,
+  ): string[] {
     const name = `${this.prefix}${opType.toLowerCase()}_${this.nodes.length}`;
     const attribute = Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value));
-    this.nodes.push({ opType, name, input: inputs, output: [name], attribute });
-    return name;
+    const output = Array.from({ length: count }, (_, index) => (index === 0 ? name : `${name}_${index}`));
+    this.nodes.push({ opType, name, input: inputs, output, attribute });
+    return output;
   }
 
   /** A constant tensor, row-major; an empty `dims` is a scalar. */

@@ -1,7 +1,7 @@
 /** The converted graph models give what TensorFlow.js gives on the same real picture. */
 import { expect, it } from 'vitest';
 import { findModel } from '../../src/vision/catalogue.js';
-import { expectAgreement, runOnnx } from './agreement.testing.js';
+import { expectAgreement, runOnnx, withOwnOutputs } from './agreement.testing.js';
 import { squareSample } from './samples.testing.js';
 import { runGraph } from './tfjs.testing.js';
 
@@ -20,7 +20,7 @@ it.each([
       mean: normalisation?.mean[0] ?? 0,
       scale: normalisation?.scale ?? 1,
     });
-    const actual = await runOnnx(model, pixels, size);
+    const actual = await runOnnx(await withOwnOutputs(model), pixels, size);
     expect(expected).toHaveLength(names.length);
     for (const [index, name] of names.entries()) expectAgreement(actual[name], expected[index]!);
   },

@@ -1,5 +1,6 @@
 /** The nets described by hand give what face-api gives on the same real picture. */
 import { expect, it } from 'vitest';
+import { loadModel } from '../../src/vision/model-cache.js';
 import { expectAgreement, runOnnx } from './agreement.testing.js';
 import { squareSample } from './samples.testing.js';
 import { runNet } from './tfjs.testing.js';
@@ -15,7 +16,7 @@ it.each([
   async (model, net, output, size) => {
     const pixels = await squareSample(1, size);
     const [expected] = await runNet(model, net, pixels, size);
-    expectAgreement((await runOnnx(model, pixels, size))[output], expected!);
+    expectAgreement((await runOnnx(await loadModel(model), pixels, size))[output], expected!);
   },
   60_000,
 );
@@ -24,7 +25,7 @@ it('ssd_mobilenetv1 agrees with TensorFlow.js', async () => {
   const pixels = await squareSample(2, 512);
   const expected = await runNet('ssd_mobilenetv1', 'ssdMobilenetv1', pixels, 512);
   expect(expected).toHaveLength(2);
-  const { boxes, scores } = await runOnnx('ssd_mobilenetv1', pixels, 512);
+  const { boxes, scores } = await runOnnx(await loadModel('ssd_mobilenetv1'), pixels, 512);
   expectAgreement(boxes, expected[0]!);
   expectAgreement(scores, expected[1]!);
 }, 120_000);
