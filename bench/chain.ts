@@ -5,19 +5,22 @@
  * per second that the slowest allows; 60 are offered. Age is from the source's timestamp to the sink.
  */
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Delivery } from '#src/contracts/packet.js';
 import { quantile } from '#src/std/quantile.js';
+import { decodePicture, encodeJpeg } from '#src/vision/images.js';
 import { COUNTER, type Mark, TICKER, WORK } from './chain/handlers.js';
 import { type ChainHandler, HostedChain } from './chain/hosted-chain.js';
 import { ONE_PROCESS_ENTRY, type OneProcessOptions } from './chain/one-process.js';
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
 
-const PICTURES = join(dirname(createRequire(import.meta.url).resolve('@vladmandic/face-api/package.json')), 'demo');
-const FILE = join(PICTURES, 'sample1.jpg');
+const SAMPLES = join(dirname(createRequire(import.meta.url).resolve('@vladmandic/face-api/package.json')), 'demo');
 const SIZE = { width: 640, height: 480 };
 const QUALITY = 80;
 const CAPTURE = 2;
@@ -32,8 +35,16 @@ function figures({ packets, agesMs }: Mark, seconds: number): Record<string, num
   return { frames: packets / seconds, p50: quantile(agesMs, 0.5), p95: quantile(agesMs, 0.95) };
 }
 
-async function hosted(hosts: readonly (readonly ChainHandler[])[], delivery: Delivery) {
-  const chain = new HostedChain({ hosts, delivery, pictures: PICTURES });
+/** A photograph as a camera gives it: decoding one of ten times the pixels would be all that is measured. */
+async function cameraPicture(directory: string): Promise<string> {
+  const file = join(directory, 'camera.jpg');
+  const frame = await decodePicture(await readFile(join(SAMPLES, 'sample1.jpg')), SIZE);
+  await writeFile(file, await encodeJpeg(frame, QUALITY));
+  return file;
+}
+
+async function hosted(hosts: readonly (readonly ChainHandler[])[], delivery: Delivery, pictures?: string) {
+  const chain = new HostedChain({ hosts, delivery, ...(pictures === undefined ? {} : { pictures }) });
   try {
     await chain.start();
     await sleep(WARM_MS);
@@ -47,16 +58,17 @@ async function hosted(hosts: readonly (readonly ChainHandler[])[], delivery: Del
 }
 
 /** A camera at saturation does not let its frames grow old behind others: `all` holds it back. */
-const pictures = (fps: number) =>
+const pictures = (file: string, fps: number) =>
   hosted(
     [
       [
-        { type: CAPTURE, params: { source: FILE, ...SIZE, fps, loop: true } },
+        { type: CAPTURE, params: { source: file, ...SIZE, fps, loop: true } },
         { type: ENCODE, params: { quality: QUALITY } },
       ],
       [{ type: DECODE }, { type: COUNTER }],
     ],
     fps === 0 ? 'all' : 'latest',
+    dirname(file),
   );
 
 const synthetic = (fps: number) =>
@@ -72,9 +84,9 @@ const synthetic = (fps: number) =>
     'latest',
   );
 
-function oneProcess(fps: number, atOnce: number): Promise<Record<string, number>> {
+function oneProcess(file: string, fps: number, atOnce: number): Promise<Record<string, number>> {
   const options: OneProcessOptions = {
-    ...{ file: FILE, ...SIZE, quality: QUALITY, fps, atOnce, warmMs: WARM_MS, measureMs: MEASURE_MS },
+    ...{ file, ...SIZE, quality: QUALITY, fps, atOnce, warmMs: WARM_MS, measureMs: MEASURE_MS },
   };
   return new Promise((resolve, reject) => {
     const child = execFile(process.execPath, [ONE_PROCESS_ENTRY], (error, stdout) => {
@@ -92,12 +104,21 @@ const REFERENCE: Record<string, string> = {
   'synthetic, 60 fps offered': 'synthetic: what the slowest allows',
 };
 
-export function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
+export async function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
+  const directory = mkdtempSync(join(tmpdir(), 'orchestrator-bench-'));
+  try {
+    return await measureAll(await cameraPicture(directory), rounds, rawFile);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function measureAll(file: string, rounds: number, rawFile: BenchContext['rawFile']): Promise<BenchRow[]> {
   const cases: BenchCase[] = [
-    { name: 'pictures, saturated: one process', measure: () => oneProcess(0, 2) },
-    { name: 'pictures, saturated', measure: () => pictures(0) },
-    { name: 'pictures, 30 fps: one process', measure: () => oneProcess(30, 1) },
-    { name: 'pictures, 30 fps', measure: () => pictures(30) },
+    { name: 'pictures, saturated: one process', measure: () => oneProcess(file, 0, 2) },
+    { name: 'pictures, saturated', measure: () => pictures(file, 0) },
+    { name: 'pictures, 30 fps: one process', measure: () => oneProcess(file, 30, 1) },
+    { name: 'pictures, 30 fps', measure: () => pictures(file, 30) },
     { name: 'synthetic: what the slowest allows', measure: async () => ({ frames: SLOWEST_FPS }) },
     { name: 'synthetic, 60 fps offered', measure: () => synthetic(60) },
     { name: 'synthetic, 30 fps', measure: () => synthetic(30) },

@@ -20,6 +20,8 @@ import type { BenchContext } from './run.js';
 const ROUND_S = 12;
 /** Slices over which the age is compared, s. */
 const SLICE_S = 5;
+/** Slices over which the memory of a host is compared, s. */
+const MEMORY_SLICE_S = 10;
 const DEADLINE_MS = 500;
 /** Frames per second at which nothing waits, and how long the slowest handler is measured at it. */
 const EASY_FPS = 5;
@@ -44,6 +46,8 @@ const SERVICE = {
   })),
   links: [1, 2, 3].map((id) => ({ source_handler: id, target_handler: id + 1 })),
 };
+
+type RowOf = (figure: string, value: number, unit: string) => BenchRow;
 
 export async function run({ rounds }: BenchContext): Promise<BenchRow[]> {
   const dir = mkdtempSync(join(tmpdir(), 'orchestrator-bench-'));
@@ -126,12 +130,17 @@ async function overload(cluster: LocalCluster, pictures: string, serviceMs: numb
   });
   return [
     ...ageRows(ages, row),
-    ...[...memory].flatMap(([handler, values]) => [
-      row(`memory of the host of ${handler}, after ${SLICE_S} s`, values[SLICE_S] ?? Number.NaN, 'MiB'),
-      row(`memory of the host of ${handler}, at the end`, values.at(-1) ?? Number.NaN, 'MiB'),
-    ]),
+    ...[...memory].flatMap(([handler, values]) => memoryRows(handler, values, row)),
     ...(await ledgerRows(cluster, session, loss, row)),
   ];
+}
+
+/** The most of each slice: garbage comes and goes within one, what is kept shows from slice to slice. */
+function memoryRows(handler: string, values: readonly number[], row: RowOf): BenchRow[] {
+  return Array.from({ length: Math.floor(values.length / MEMORY_SLICE_S) }, (_, slice) => {
+    const [from, to] = [slice * MEMORY_SLICE_S, (slice + 1) * MEMORY_SLICE_S];
+    return row(`memory of the host of ${handler}, ${from}-${to} s`, Math.max(...values.slice(from, to)), 'MiB');
+  });
 }
 
 /** By the first handler of each host, MiB once a second. */
@@ -169,10 +178,7 @@ async function agesOf({ collector }: LocalCluster, session: number): Promise<{ a
   return rows.map(([at, ms]) => ({ at: Number(at) - first, ms: Number(ms) }));
 }
 
-function ageRows(
-  ages: readonly { at: number; ms: number }[],
-  row: (figure: string, value: number, unit: string) => BenchRow,
-): BenchRow[] {
+function ageRows(ages: readonly { at: number; ms: number }[], row: RowOf): BenchRow[] {
   const slices = Math.floor((ages.at(-1)?.at ?? 0) / SLICE_S);
   const p95 = Array.from({ length: slices }, (_, slice) => {
     const inSlice = ages.filter(({ at }) => Math.floor(at / SLICE_S) === slice).map(({ ms }) => ms);
@@ -186,7 +192,7 @@ async function ledgerRows(
   { collector }: LocalCluster,
   session: number,
   { sent, delivered, skipped, drops, in_flight }: SinkLoss,
-  row: (figure: string, value: number, unit: string) => BenchRow,
+  row: RowOf,
 ): Promise<BenchRow[]> {
   const { rows } = await collector!.sql(
     `select max(sequence) + 1 from packet_info where session_id = ${session} and handler_id = ${CAPTURE}`,

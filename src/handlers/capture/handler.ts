@@ -13,6 +13,12 @@ import { pacer } from './pace.js';
 import { videoSource } from './source-kind.js';
 import { createVideo } from './video.js';
 
+/**
+ * Files that are read and decoded while a picture waits for its time and for room. Two, so that large pictures (40 ms
+ * and more each) use more than one core; each holds a decoded frame.
+ */
+const READ_AHEAD_PICTURES = 2;
+
 interface Picture {
   readonly payload: Frame | { readonly skip: string };
   readonly metadata: PacketMetadata;
@@ -44,18 +50,25 @@ async function run(
     return file === undefined || signal.aborted ? null : readPicture(context, file);
   };
   const pace = pacer(context.params.fps, context.clock, signal);
-  let ahead = read(control.nextSequence());
-  while (ahead !== null && !signal.aborted) {
-    const picture = await ahead;
-    // One picture ahead: its file is read and decoded while this one waits for its time and for room.
-    const next = read(control.nextSequence() + 1);
-    await pace();
-    if (signal.aborted) {
-      await next;
-      return;
+  const ahead = new Map<number, Promise<Picture>>();
+  try {
+    while (!signal.aborted) {
+      const sequence = control.nextSequence();
+      // Where the sequence has jumped, what was read for the numbers between is not wanted.
+      for (const other of ahead.keys()) if (other < sequence) ahead.delete(other);
+      for (let next = sequence; next <= sequence + READ_AHEAD_PICTURES; next++) {
+        const reading = ahead.has(next) ? null : read(next);
+        if (reading !== null) ahead.set(next, reading);
+      }
+      const reading = ahead.get(sequence);
+      if (reading === undefined) return;
+      ahead.delete(sequence);
+      const picture = await reading;
+      await pace();
+      if (!signal.aborted) await control.emit(picture.payload, picture.metadata);
     }
-    await control.emit(picture.payload, picture.metadata);
-    ahead = next;
+  } finally {
+    await Promise.all(ahead.values());
   }
 }
 
