@@ -135,6 +135,8 @@ export async function* readVideo(options: ReadOptions): AsyncGenerator<Frame, st
   } finally {
     signal.removeEventListener('abort', kill);
     kill();
+    // A child counts as closed only when its output has been read to the end, and nobody reads on.
+    child.stdout.destroy();
     await ended.catch(() => {});
   }
 }

@@ -86,6 +86,13 @@ describe('a video file', () => {
     expect(looped.map(brightness)).toEqual([8, 9, 0, 1]);
   });
 
+  test('stops at once, however much ffmpeg has ready', async () => {
+    for (let round = 0; round < 20; round++) {
+      const out = await emitted({ source: clip, loop: true }, { enough: ({ length }) => length === 1 + (round % 4) });
+      expect(out).toHaveLength(1 + (round % 4));
+    }
+  });
+
   test('is thinned out to the wanted rate, and played no faster than it', async () => {
     const startMs = performance.now();
     const out = await emitted({ source: clip, fps: 5 });
