@@ -193,7 +193,8 @@ function unknownPort(name: string, type: HandlerType, kind: 'input' | 'output', 
   );
 }
 
-function checkOpenInputs(
+/** Throws PORT_UNLINKED for an input that nothing feeds. */
+export function checkOpenInputs(
   links: readonly BlueprintLink[],
   handlers: ReadonlyMap<number, ResolvedHandler>,
   where: string,

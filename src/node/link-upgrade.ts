@@ -21,21 +21,30 @@ export interface LinkUpgradeOptions {
   readonly sessions: SessionManager;
   readonly token: string | null;
   readonly logger: Logger;
+  /** Where a request leads; by its address when absent. */
+  readonly leadsTo?: (request: IncomingMessage) => UpgradeDestination;
 }
 
-export function linkUpgrades({ sessions, token, logger }: LinkUpgradeOptions) {
+export interface UpgradeDestination {
+  readonly session_id: number;
+  readonly handler_id: number;
+  /** As the handler host is to read it. */
+  readonly url: string;
+}
+
+export function linkUpgrades({ sessions, token, logger, leadsTo = byAddress }: LinkUpgradeOptions) {
   return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
     try {
       checkBearer(request, token);
-      const { session_id, handler_id } = targetOf(request);
+      const { session_id, handler_id, url } = leadsTo(request);
       const { supervisor, socketPath } = sessions.servingHost(session_id, handler_id);
       if (socket instanceof TLSSocket) {
-        relay(request, socket, head, socketPath);
+        relay({ url, headers: flatHeaders(request) }, socket, head, socketPath);
         return;
       }
       if (!(socket instanceof Socket)) throw new OrchestratorError('LINK_PROTOCOL', 'a link needs a TCP connection');
-      const message = { url: request.url ?? '', headers: flatHeaders(request), head: head.toString('base64') };
+      const message = { url, headers: flatHeaders(request), head: head.toString('base64') };
       socket.setTimeout(0);
       socket.setNoDelay(true);
       if (supervisor.takeLink(message, socket)) return;
@@ -52,13 +61,13 @@ export function linkUpgrades({ sessions, token, logger }: LinkUpgradeOptions) {
  * What is encrypted is known to this process only and cannot be handed over: it is passed on to the host's own socket,
  * request and all, and each side is read no faster than the other takes it.
  */
-function relay(request: IncomingMessage, near: TLSSocket, head: Buffer, socketPath: string): void {
+function relay({ url, headers }: FlatRequest, near: TLSSocket, head: Buffer, socketPath: string): void {
   const far = connect(socketPath);
   near.setTimeout(0);
   near.setNoDelay(true);
   far.once('connect', () => {
-    const headers = Object.entries(flatHeaders(request)).map(([name, value]) => `${name}: ${value}`);
-    far.write([`${request.method} ${request.url} HTTP/1.1`, ...headers, '', ''].join('\r\n'));
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+    far.write([`GET ${url} HTTP/1.1`, ...lines, '', ''].join('\r\n'));
     if (head.length > 0) far.write(head);
     near.pipe(far).pipe(near);
     far.on('close', () => near.destroy());
@@ -81,13 +90,18 @@ function checkBearer({ headers, url }: IncomingMessage, token: string | null): v
   }
 }
 
-function targetOf({ method, url = '', headers }: IncomingMessage): { session_id: number; handler_id: number } {
+function byAddress({ method, url = '', headers }: IncomingMessage): UpgradeDestination {
   const target = method === 'GET' ? upgradeTargetOf(url.split('?', 1)[0]!) : null;
   if (target === null) throw new OrchestratorError('ROUTE_NOT_FOUND', `${method} ${url} is no link of this API`);
   checkProtocol(headers);
   const { session_id, handler_id, target_handler } = target;
   // Usually the receiver dials, for an output here; a sender that dials has an input here.
-  return { session_id, handler_id: headers['x-link-role'] === 'sender' ? target_handler : handler_id };
+  return { session_id, handler_id: headers['x-link-role'] === 'sender' ? target_handler : handler_id, url };
+}
+
+interface FlatRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** The bearer token stays here: hosts need not see it. */

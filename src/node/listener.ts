@@ -2,6 +2,7 @@
  * The HTTP API of a node agent: facts and sessions for the coordinator, the reference's `POST /`, and, passed on to the
  * handler hosts, links, posted packets and pages.
  */
+import type { AddressInfo } from 'node:net';
 import swagger from '@fastify/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
@@ -23,8 +24,9 @@ import { PathProbe } from './path-probe.js';
 import { probeRoutes } from './probe-routes.js';
 import { type ReferenceActionsOptions, referenceAction } from './reference-actions.js';
 import type { SessionManager } from './session-manager.js';
+import { RxPorts } from './tx-rx.js';
 
-export interface ListenerOptions extends ReferenceActionsOptions {
+export interface ListenerOptions extends Omit<ReferenceActionsOptions, 'rxPorts' | 'isTls'> {
   readonly facts: FactsSource;
   readonly sessions: SessionManager;
   readonly token: string | null;
@@ -47,6 +49,10 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
     tls: options.tls ?? null,
   });
   app.server.on('upgrade', linkUpgrades({ sessions, token, logger }));
+  const tls = options.tls ?? null;
+  const host = () => (app.server.address() as AddressInfo).address;
+  const rxPorts = new RxPorts({ sessions, token, tls, host, logger });
+  app.addHook('onClose', async () => rxPorts.closeAll());
 
   await app.register(swagger, { openapi: { info: { title: 'vision-orchestrator node agent', version: 'v1' } } });
 
@@ -119,7 +125,7 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
     scope.post(
       '/',
       { config: { answers: 'reference' }, schema: { summary: "The reference's init, start, stop and delete" } },
-      (request) => referenceAction(request.body, options),
+      (request) => referenceAction(request.body, { ...options, rxPorts, isTls: tls !== null }),
     );
   });
 

@@ -10,7 +10,7 @@
  */
 import { join } from 'node:path';
 import Type, { type Static } from 'typebox';
-import { BlueprintSchema, type NodeSession, resolveBlueprint } from '../contracts/blueprint.js';
+import { BlueprintSchema, checkOpenInputs, type NodeSession, resolveBlueprint } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { ReferenceAnswer } from '../contracts/report.js';
@@ -18,6 +18,7 @@ import { parseWith } from '../contracts/schema.js';
 import { setAside } from './outputs.js';
 import type { Session } from './session.js';
 import type { SessionManager } from './session-manager.js';
+import { joinTxAndRx, type RxPorts } from './tx-rx.js';
 
 const SessionId = Type.Integer({ minimum: 0 });
 
@@ -28,6 +29,9 @@ export interface ReferenceActionsOptions {
   readonly sessions: SessionManager;
   readonly types: HandlerTypeRegistry;
   readonly outputsDir: string;
+  readonly rxPorts: RxPorts;
+  /** Whether this node's ports speak TLS; then those of the others do too. */
+  readonly isTls: boolean;
 }
 
 /** Does what `body` asks; throws why it cannot be done. */
@@ -44,20 +48,24 @@ export async function referenceAction(body: unknown, options: ReferenceActionsOp
 }
 
 async function init({ session_id, blueprint }: Static<typeof InitSchema>, options: ReferenceActionsOptions) {
-  const { sessions, types, outputsDir } = options;
-  resolveBlueprint(blueprint, { types, where: `session ${session_id}` });
+  const { sessions, types, outputsDir, rxPorts } = options;
+  const where = `session ${session_id}`;
   const node_id = sessions.nodeId ?? 0;
+  const joined = joinTxAndRx(blueprint, { types, where, nodeId: node_id, tls: options.isTls });
+  const share = { handlers: [...joined.handlers], links: [...joined.links] };
+  checkOpenInputs(share.links, resolveBlueprint(share, { types, where, partial: true }).handlers, where);
   const wanted: NodeSession = {
     ...{ session_id, node_id, epoch: 0, generation: 0, desired: 'ready', delivery: 'latest' },
-    handlers: blueprint.handlers,
-    links: blueprint.links.map((link) => ({ ...link, source_node: node_id, target_node: node_id })),
+    ...share,
   };
   const free = sessions.find(session_id, 'reference') === undefined;
   if (free) await setAside(join(outputsDir, String(session_id)));
   const session = sessions.create(wanted, 'reference');
   try {
+    await rxPorts.open(session_id, joined.rx);
     await session.settle();
   } catch (error) {
+    rxPorts.close(session_id);
     await session.close();
     sessions.forget(session_id, session);
     throw error;
@@ -67,7 +75,10 @@ async function init({ session_id, blueprint }: Static<typeof InitSchema>, option
   }
 }
 
-async function change({ action, session_id }: Static<typeof OtherSchema>, { sessions }: ReferenceActionsOptions) {
+async function change(
+  { action, session_id }: Static<typeof OtherSchema>,
+  { sessions, rxPorts }: ReferenceActionsOptions,
+) {
   const session = sessions.find(session_id, 'reference');
   if (session === undefined) {
     const other = sessions.find(session_id, 'coordinator') === undefined;
@@ -79,7 +90,7 @@ async function change({ action, session_id }: Static<typeof OtherSchema>, { sess
   else if (action === 'stop') {
     session.apply({ ...session.target, desired: 'stopped' });
     await session.settle();
-  } else await remove(session, sessions);
+  } else await remove(session, sessions, rxPorts);
 }
 
 async function start(session: Session): Promise<void> {
@@ -97,11 +108,12 @@ async function start(session: Session): Promise<void> {
   await session.settle();
 }
 
-async function remove(session: Session, sessions: SessionManager): Promise<void> {
+async function remove(session: Session, sessions: SessionManager, rxPorts: RxPorts): Promise<void> {
   const { session_id } = session;
   if (session.target.desired === 'running' && session.observe().state !== 'failed') {
     throw new OrchestratorError('SESSION_RUNNING', `session ${session_id} is running; stop it before delete`);
   }
+  rxPorts.close(session_id);
   await session.close();
   sessions.forget(session_id, session);
 }

@@ -4,12 +4,16 @@ import { PAYLOAD_TYPES } from '../../contracts/packet.js';
 import { defineHandler } from '../../handler-kit/define.js';
 
 const params = Type.Object({
-  addr: Type.String({ default: '', description: 'Address of the other node; not needed, the coordinator knows it' }),
+  addr: Type.String({
+    default: '',
+    description: 'Address of the other node; only a reference coordinator needs to give it, ours knows it',
+  }),
   port: Type.Integer({
     minimum: 0,
     maximum: 65_535,
     default: 0,
-    description: 'Joins a tx with the rx of the same port; 0 = in the order in which they stand',
+    description:
+      'Joins a tx with the rx of the same port; 0 = in the order in which they stand. Of `POST /` on a node: the port on which the rx listens',
   }),
   protocol: Type.String({ default: '', description: 'Accepted and ignored: links are HTTP' }),
 });
@@ -32,7 +36,7 @@ export const manifest = defineHandler({
     Promise.reject(
       new OrchestratorError(
         'HANDLER_FAILED',
-        'tx is no handler of its own: tx and rx become links when the coordinator starts a session',
+        'tx is no handler of its own: tx and rx become links when a session starts',
       ),
     ),
 });
