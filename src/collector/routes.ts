@@ -50,8 +50,11 @@ function reportRoute(scope: HttpServer, ingest: Ingest): void {
   acceptAnyJson(scope, { bodyBytesMax: REPORT_BODY_BYTES_MAX, others: { [REPORT_COLUMNS_TYPE]: decodeReport } });
   scope.addHook('onRequest', async () => ingest.refuseWhenFull());
   scope.addHook('onError', async (_request, _reply, error) => ingest.failed(error));
-  scope.post('/', { config: { answers: 'reference' } }, async (request): Promise<ReferenceAnswer> => {
-    await ingest.take(request.body, request.socket.remoteAddress ?? '');
-    return { result: 'Succeeded' };
+  const succeeded: ReferenceAnswer = { result: 'Succeeded' };
+  scope.post('/', { config: { answers: 'reference' } }, (request): Promise<ReferenceAnswer> => {
+    const stored = ingest.take(request.body, request.socket.remoteAddress ?? '');
+    // What was read is not kept while the database writes (see take).
+    request.body = undefined;
+    return stored.then(() => succeeded);
   });
 }
