@@ -1,11 +1,11 @@
 /** Words of the command line as values; what does not fit is a usage error that names the value and the form. */
 import { usage } from './output.js';
 
-/** `80ms`, `0.5s` or `80` (ms), in ms. */
+/** `80ms`, `0.5s`, `5m`, `12h`, `30d` or `80` (ms), in ms. */
 export function durationMs(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
   if (match === null) throw usage(`${text} is no duration; write for example 80ms or 1.5s`);
-  const factor = { ms: 1, s: 1000, m: 60_000 }[match[2] ?? 'ms'] ?? 1;
+  const factor = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] ?? 'ms'] ?? 1;
   return Number(match[1]) * factor;
 }
 

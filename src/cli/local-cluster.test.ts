@@ -79,6 +79,12 @@ describe('up', () => {
         ['node-1', 'up'],
       ]);
       expect((await orchestrator('service', 'list')).stdout).toContain('face_recognition');
+      const top = await orchestrator('top', '--once');
+      expect(top.stdout).toMatch(
+        /2 of 2 nodes up, 0 sessions, 0 handlers\n\nnode +state .*\nclient +up .*\nnode-1 +up /,
+      );
+      const figures = JSON.parse((await orchestrator('top', '--once', '--json')).stdout);
+      expect(figures.nodes.map((node: { state: string }) => node.state)).toEqual(['up', 'up']);
       const second = await orchestrator('up', '--port', '0');
       expect([second.code, second.stderr]).toEqual([
         1,

@@ -6,6 +6,7 @@ import { addAccountCommands } from './commands/accounts.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addDbCommands } from './commands/db.js';
+import { addExportCommand } from './commands/export.js';
 import { addGalleryCommands } from './commands/gallery.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
@@ -13,6 +14,7 @@ import { addModelCommands } from './commands/models.js';
 import { addPlanCommand } from './commands/plan.js';
 import { addSessionCommands } from './commands/sessions.js';
 import { addSqlCommand } from './commands/sql.js';
+import { addTopCommand } from './commands/top.js';
 import { reportError, usage } from './output.js';
 
 function createProgram(): Command {
@@ -37,7 +39,9 @@ function createProgram(): Command {
   addGalleryCommands(program);
   addModelCommands(program);
   addPlanCommand(program);
+  addTopCommand(program);
   addSqlCommand(program);
+  addExportCommand(program);
   addDbCommands(program);
   addCheckCommand(program);
   addDaemonCommands(program);

@@ -142,6 +142,7 @@ export const ERROR_CATALOGUE = {
   },
   ADDRESS_IN_USE: { status: 409, help: 'The listening address is taken by another process.' },
   SERVICE_UNREACHABLE: { status: 502, help: 'The coordinator or collector does not answer at its address.' },
+  FILE_UNWRITABLE: { status: 500, help: 'A file cannot be written; the message has the cause. No part of it is left.' },
   USAGE: { status: 400, help: 'A command line has a missing or wrong argument.' },
   INTERNAL: { status: 500, help: 'A fault of the program itself; the log has the stack. Please report it.' },
 } as const satisfies Record<string, CatalogueRow>;

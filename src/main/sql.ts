@@ -39,9 +39,6 @@ export async function runSql(options: SqlOptions): Promise<SqlTable> {
     }
   }
   const database = databaseFor(options);
-  if (database.engine === 'sqlite' && !existsSync(database.path)) {
-    throw new OrchestratorError('DATABASE_UNAVAILABLE', `${database.path}: no such file`, { path: database.path });
-  }
   options.onSource(describeDatabase(database));
   const queries = await openQueries(database);
   try {
@@ -51,9 +48,14 @@ export async function runSql(options: SqlOptions): Promise<SqlTable> {
   }
 }
 
-function databaseFor({ config, database }: SqlOptions): DatabaseConfig {
-  if (config !== undefined) return loadDatabaseConfig(config);
-  return { engine: 'sqlite', path: resolve(database ?? newestDatabase()) };
+/** The database to read; a file is there. */
+export function databaseFor({ config, database }: { config?: string | undefined; database?: string | undefined }) {
+  const found: DatabaseConfig =
+    config === undefined
+      ? { engine: 'sqlite', path: resolve(database ?? newestDatabase()) }
+      : loadDatabaseConfig(config);
+  if (found.engine === 'mysql' || existsSync(found.path)) return found;
+  throw new OrchestratorError('DATABASE_UNAVAILABLE', `${found.path}: no such file`, { path: found.path });
 }
 
 /** Of the last `demo` or `up` that was started here, else the one of the sample configuration. */
