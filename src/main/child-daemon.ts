@@ -14,6 +14,8 @@ export interface ChildDaemonOptions {
   readonly name: string;
   /** Arguments of the command line: `node`, CONF ... */
   readonly args: readonly string[];
+  /** Words before the command, of a program that becomes it (`ip netns exec NAME`); none when absent. */
+  readonly launcher?: readonly string[] | undefined;
   readonly logFile: string;
   /** For sockets; a daemon that is killed leaves some there. */
   readonly tmpDir: string;
@@ -30,25 +32,15 @@ const LOG_TAIL_LINES = 5;
 
 export class ChildDaemon {
   readonly name: string;
-  readonly #child: ChildProcess;
-  readonly #exited: Promise<void>;
   readonly #options: ChildDaemonOptions;
+  #child: ChildProcess;
+  #exited: Promise<void>;
 
   constructor(options: ChildDaemonOptions) {
     this.name = options.name;
     this.#options = options;
-    const log = openSync(options.logFile, 'a');
-    this.#child = spawn(process.execPath, [cliEntry(), ...options.args, '--until-stdin-ends'], {
-      stdio: ['pipe', log, log],
-      detached: true,
-      env: { ...process.env, TMPDIR: options.tmpDir },
-    });
-    closeSync(log);
-    this.#child.stdin?.on('error', () => {});
-    this.#exited = new Promise((resolve) => {
-      this.#child.once('exit', () => resolve());
-      this.#child.once('error', () => resolve());
-    });
+    this.#child = spawnDaemon(options);
+    this.#exited = exitOf(this.#child);
   }
 
   get pid(): number {
@@ -78,6 +70,14 @@ export class ChildDaemon {
     this.#child.kill('SIGKILL');
   }
 
+  /** Starts it anew, with the files that it left, once the last one has ended; resolves when it answers. */
+  async restart(): Promise<void> {
+    await this.#exited;
+    this.#child = spawnDaemon(this.#options);
+    this.#exited = exitOf(this.#child);
+    await this.answers();
+  }
+
   async stop(): Promise<void> {
     if (this.running) this.#child.kill('SIGTERM');
     const timer = setTimeout(() => this.killGroup(), STOP_TIMEOUT_MS);
@@ -103,6 +103,26 @@ export class ChildDaemon {
   }
 }
 
+function spawnDaemon({ args, launcher = [], logFile, tmpDir }: ChildDaemonOptions): ChildProcess {
+  const [command, ...words] = [...launcher, process.execPath, cliEntry(), ...args, '--until-stdin-ends'];
+  const log = openSync(logFile, 'a');
+  const child = spawn(command!, words, {
+    stdio: ['pipe', log, log],
+    detached: true,
+    env: { ...process.env, TMPDIR: tmpDir },
+  });
+  closeSync(log);
+  child.stdin?.on('error', () => {});
+  return child;
+}
+
+function exitOf(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', () => resolve());
+  });
+}
+
 function lastLines(file: string): string[] {
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LOG_TAIL_LINES);
   return lines.map((line) => `  ${readable(line)}`);
@@ -117,14 +137,14 @@ function readable(line: string): string {
   }
 }
 
-/** `count` different ports of the loopback interface that are free now. */
-export async function freePorts(count: number): Promise<number[]> {
+/** `count` different ports that are free now at an address of this machine. */
+export async function freePorts(count: number, address = '127.0.0.1'): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer();
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
-        server.listen(0, '127.0.0.1', resolve);
+        server.listen(0, address, resolve);
       });
       return server;
     }),

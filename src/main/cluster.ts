@@ -44,6 +44,8 @@ export interface ClusterNode {
   readonly bandwidthMbit?: number;
   /** Emulated access link; its figures are then those of the link until it is measured. */
   readonly shape?: NodeShape | undefined;
+  /** A network of its own: where it listens, and the words that start a program there (`ip netns exec NAME`). */
+  readonly network?: { readonly address: string; readonly launcher: readonly string[] };
 }
 
 export interface ClusterOptions {
@@ -58,6 +60,11 @@ export interface ClusterOptions {
   readonly commands?: readonly string[];
   /** False: no collector, nothing is reported. */
   readonly collector: boolean;
+  /**
+   * Where the controllers and all nodes without a network of their own listen; loopback when absent. Elsewhere they
+   * listen without a token when there is none: for networks that the caller has made for itself.
+   */
+  readonly address?: string;
   /** Port of the coordinator; any free one when absent or 0. */
   readonly port?: number;
   readonly token: string | null;
@@ -72,6 +79,8 @@ export interface LocalCluster {
   readonly database: string;
   readonly coordinator: CoordinatorClient;
   readonly collector: CollectorClient | null;
+  /** Their processes, as `nodes` has those of the agents. */
+  readonly controllers: { readonly coordinator: ChildDaemon; readonly collector: ChildDaemon | null };
   readonly nodes: readonly {
     readonly node: ClusterNode;
     readonly url: string;
@@ -82,38 +91,39 @@ export interface LocalCluster {
 }
 
 export async function startCluster(options: ClusterOptions): Promise<LocalCluster> {
-  const { dataDir, nodes, token } = options;
+  const { dataDir, nodes, token, address = LOOPBACK } = options;
   for (const part of ['config', 'nodes', 'logs']) mkdirSync(join(dataDir, part), { recursive: true });
-  const [coordinatorPort, collectorPort, ...nodePorts] = await freePorts(2 + nodes.length);
+  const [coordinatorPort, collectorPort, ...nodePorts] = await freePorts(2 + nodes.length, address);
   const ports = { coordinator: options.port || coordinatorPort!, collector: collectorPort!, nodes: nodePorts };
-  const agentUrls = nodePorts.map((port) => httpUrl(LOOPBACK, port));
+  const agentUrls = nodes.map((node, index) => httpUrl(addressOf(options, node), nodePorts[index]!));
   const network = await ShapedNetwork.open(nodes.map((node, index) => ({ ...node, url: agentUrls[index]! })));
   writeConfiguration(options, ports, network);
 
-  const coordinatorUrl = httpUrl(LOOPBACK, ports.coordinator);
-  const collectorUrl = options.collector ? httpUrl(LOOPBACK, ports.collector) : null;
+  const coordinatorUrl = httpUrl(address, ports.coordinator);
+  const collectorUrl = options.collector ? httpUrl(address, ports.collector) : null;
   const coordinator = createCoordinatorClient({ url: coordinatorUrl, token });
   const collector = collectorUrl === null ? null : createCollectorClient({ url: collectorUrl, token });
   // Short, as the address of a socket may have about 100 characters.
   const tmpDir = mkdtempSync(join(tmpdir(), 'voc-'));
-  const daemon = (name: string, command: string, probe: () => Promise<unknown>) =>
+  const daemon = (name: string, command: string, probe: () => Promise<unknown>, launcher?: readonly string[]) =>
     new ChildDaemon({
       name,
-      args: [command, join(dataDir, 'config', `${name}.conf`)],
+      args: [command, join(dataDir, 'config', `${name}.conf`), ...(address === LOOPBACK ? [] : ['--insecure'])],
+      launcher,
       logFile: join(dataDir, 'logs', `${name}.log`),
       tmpDir,
       probe,
     });
 
-  const controllers = collector === null ? [] : [daemon('collector', 'collector', () => collector.health())];
+  const ingest = collector === null ? null : daemon('collector', 'collector', () => collector.health());
   const agents = nodes.map((node, index) => {
     const client = createNodeClient({ url: agentUrls[index]!, token });
     const url = network.urlOf(node.node_id);
-    const agent = daemon(node.node_name, 'node', () => client.health());
+    const agent = daemon(node.node_name, 'node', () => client.health(), node.network?.launcher);
     return { node, url, daemon: agent, client, dataDir: join(dataDir, node.node_name) };
   });
   const last = daemon('coordinator', 'coordinator', () => coordinator.health());
-  const daemons = [...controllers, ...agents.map((agent) => agent.daemon), last];
+  const daemons = [...(ingest === null ? [] : [ingest]), ...agents.map((agent) => agent.daemon), last];
   const killAll = () => {
     for (const one of daemons) one.killGroup();
   };
@@ -125,7 +135,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   const close = async () => {
     // Agents first: they drain what they run; the coordinator must not call that a loss and re-place it meanwhile.
     await Promise.all([last.stop(), ...agents.map((agent) => agent.daemon.stop())]);
-    await Promise.all(controllers.map((one) => one.stop()));
+    await ingest?.stop();
     await Promise.all([coordinator.close(), collector?.close(), ...agents.map((agent) => agent.client.close())]);
     await network.close();
     process.removeListener('exit', killAll);
@@ -141,7 +151,8 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   }
   writeClusterFile(dataDir, facts);
   started = true;
-  return { coordinatorUrl, collectorUrl, database, coordinator, collector, nodes: agents, close };
+  const controllers = { coordinator: last, collector: ingest };
+  return { coordinatorUrl, collectorUrl, database, coordinator, collector, controllers, nodes: agents, close };
 }
 
 /** Until the coordinator has heard from every node: a session that starts at once must not find a node missing. */
@@ -156,6 +167,10 @@ async function coordinatorSees(coordinator: CoordinatorClient, count: number): P
 /** The one SQLite file of the cluster's coordinator and collector, unless it has a `databaseSection`. */
 export const databasePath = (dataDir: string): string => join(dataDir, 'orchestrator.db');
 
+function addressOf({ address = LOOPBACK }: ClusterOptions, { network }: ClusterNode): string {
+  return network?.address ?? address;
+}
+
 interface Ports {
   readonly coordinator: number;
   readonly collector: number;
@@ -165,14 +180,14 @@ interface Ports {
 type IniSections = Parameters<typeof iniText>[0];
 
 function writeConfiguration(options: ClusterOptions, ports: Ports, network: ShapedNetwork): void {
-  const { dataDir, nodes } = options;
+  const { dataDir, nodes, address = LOOPBACK } = options;
   const write = (name: string, sections: IniSections) =>
     writeFileSync(join(dataDir, 'config', `${name}.conf`), iniText(sections));
   const nodePath = join(dataDir, 'nodes');
   const database = options.databaseSection ?? { db_path: databasePath(dataDir) };
   write('coordinator', {
     coordinator: {
-      coordinator_addr: LOOPBACK,
+      coordinator_addr: address,
       coordinator_port: ports.coordinator,
       node_path: nodePath,
       service_type_path: options.servicesDir,
@@ -181,22 +196,32 @@ function writeConfiguration(options: ClusterOptions, ports: Ports, network: Shap
     database,
   });
   write('collector', {
-    collector: { collector_addr: LOOPBACK, collector_port: ports.collector, node_path: nodePath },
+    collector: { collector_addr: address, collector_port: ports.collector, node_path: nodePath },
     database,
   });
   nodes.forEach((node, index) => {
-    writeFileSync(join(nodePath, `${node.node_name}.json`), `${JSON.stringify(nodeFile(node, network), null, 2)}\n`);
+    writeFileSync(
+      join(nodePath, `${node.node_name}.json`),
+      `${JSON.stringify(nodeFile(node, network, addressOf(options, node)), null, 2)}\n`,
+    );
     write(node.node_name, nodeSections(options, node, { listener: ports.nodes[index]!, collector: ports.collector }));
   });
 }
 
-function nodeFile(node: ClusterNode, network: ShapedNetwork): Partial<NodeFile> {
+function nodeFile(node: ClusterNode, network: ShapedNetwork, address: string): Partial<NodeFile> {
   const { node_id, node_name, node_type, labels = [], shape } = node;
   const { rttMs = shape?.rttMs, bandwidthMbit = shape?.mbit } = node;
   const port = Number(new URL(network.urlOf(node_id)).port);
   const routes = network.routesOf(node_id);
   return {
-    ...{ node_id, node_name, node_type, node_addr: LOOPBACK, node_port: port, labels: [...labels] },
+    ...{
+      node_id,
+      node_name,
+      node_type,
+      node_addr: shape === undefined ? address : LOOPBACK,
+      node_port: port,
+      labels: [...labels],
+    },
     ...(rttMs === undefined ? {} : { rtt_ms: rttMs }),
     ...(bandwidthMbit === undefined ? {} : { bandwidth_mbit: bandwidthMbit }),
     ...(routes === undefined ? {} : { routes }),
@@ -220,10 +245,10 @@ function nodeSections(
       ...(node.threads === undefined ? {} : { threads: node.threads }),
       data_path: join(options.dataDir, node.node_name),
     },
-    listener: { listener_addr: LOOPBACK, listener_port: ports.listener },
+    listener: { listener_addr: addressOf(options, node), listener_port: ports.listener },
     reporter: {
       enabled: options.collector,
-      collector_addr: LOOPBACK,
+      collector_addr: options.address ?? LOOPBACK,
       collector_port: ports.collector,
       collect_info_period: 1,
       send_report_period: options.reportPeriodS ?? 1,

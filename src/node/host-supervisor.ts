@@ -46,6 +46,8 @@ export interface HostSupervisorOptions {
   clockCorrection(): ClockCorrection;
   onReport(report: HostReport): void;
   onLedger(rows: readonly LedgerRow[]): void;
+  /** With every answered ping: how far a handler is settled. */
+  onSettled(handler_id: number, settled: number): void;
 }
 
 export class HostSupervisor {
@@ -296,6 +298,7 @@ export class HostSupervisor {
         for (const status of message.handlers) {
           this.#statuses.set(status.handler_id, status);
           raise(this.#settled, status.handler_id, status.settled);
+          this.#options.onSettled(status.handler_id, this.settled(status.handler_id));
         }
         return;
       case 'report':

@@ -27,6 +27,7 @@ import type { HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol
 import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
+import { Checkpoints } from './checkpoints.js';
 import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
 import type { HostBounds } from './options.js';
 import { prepareOutputs } from './outputs.js';
@@ -91,6 +92,7 @@ export class Session {
   #resolved: ResolvedBlueprint;
   #applied: NodeSession | null = null;
   #problem: OrchestratorError | null = null;
+  #checkpoints: Checkpoints | null = null;
   #changed: Deferred<void> = deferred();
   #loop: Promise<void> | null = null;
 
@@ -226,6 +228,7 @@ export class Session {
   async #make(target: NodeSession, resolved: ResolvedBlueprint): Promise<void> {
     if (target.desired === 'stopped') return this.#retire(this.#hosts);
     await prepareOutputs(this.#outputDir(target), target.created_at);
+    await this.#openCheckpoints(target);
     const usable = this.#hosts.filter(
       ({ supervisor }) => !['failed', 'stopped', 'draining'].includes(supervisor.state),
     );
@@ -245,6 +248,15 @@ export class Session {
     for (const host of plan.keep) this.#configure(host, target, resolved, wanted);
     if (target.desired === 'running') for (const host of wanted) host.supervisor.run();
     await this.#retire(this.#hosts.filter((host) => !wanted.includes(host)));
+  }
+
+  /** Where an earlier life of the agent left this session; one without a time of creation may be another one. */
+  async #openCheckpoints(target: NodeSession): Promise<void> {
+    if (this.#checkpoints !== null || target.created_at === undefined) return;
+    this.#checkpoints = await Checkpoints.open(this.#outputDir(target));
+    for (const [id, settled] of this.#checkpoints.sequences) {
+      this.#settled.set(id, Math.max(this.#settled.get(id) ?? -1, settled));
+    }
   }
 
   /** Sources first, so that what they emitted can pass through the others; then all the rest; then the processes end. */
@@ -287,6 +299,9 @@ export class Session {
       clockCorrection,
       onReport,
       onLedger,
+      onSettled: (id, settled) => {
+        if (group.hasSource) this.#checkpoints?.note(id, settled);
+      },
     });
     return { ...group, session_id: this.session_id, socketPath: this.#context.newSocketPath(), supervisor };
   }

@@ -19,6 +19,8 @@ export interface TestServer {
   options(schema: string): MysqlStoreOptions;
   /** As a power cut of the process; `start` brings it back with its data. */
   kill(): Promise<void>;
+  /** To the server itself: SIGSTOP, SIGCONT. */
+  signal(name: NodeJS.Signals): void;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -47,6 +49,7 @@ export async function startMariadb(extra: readonly string[] = []): Promise<TestS
   );
   const root = { host: socket, port, user: 'root', password: '', schema: 'reports', logger: silentLogger };
   let server: ChildProcess | null = null;
+  let pid = 0;
 
   const start = async () => {
     const args = [
@@ -64,6 +67,9 @@ export async function startMariadb(extra: readonly string[] = []): Promise<TestS
     const script = 'mariadbd "$@" 2>/dev/null & pid=$!; echo $pid; cat >/dev/null; kill -9 $pid';
     const child = spawn('sh', ['-c', script, 'sh', ...args], { stdio: ['pipe', 'pipe', 'ignore'] });
     server = child;
+    child.stdout.once('data', (line: Buffer) => {
+      pid = Number(line.toString());
+    });
     await answering(root);
   };
   const kill = async () => {
@@ -91,6 +97,7 @@ export async function startMariadb(extra: readonly string[] = []): Promise<TestS
       logger: silentLogger,
     }),
     kill,
+    signal: (name) => process.kill(pid, name),
     start,
     stop: async () => {
       await kill();
