@@ -136,6 +136,9 @@ export const FleetSessionSchema = Type.Object(
     variant: Type.Optional(Type.String({ description: 'variant_name that it must run' })),
     stay: Type.Optional(Type.String({ description: 'Label that every node of the session must have (privacy)' })),
     previous: Type.Optional(Type.Array(FleetPlacementSchema, { description: 'Where it runs now' })),
+    previous_variant: Type.Optional(
+      Type.String({ description: 'variant_name that it runs now; by its alternatives when absent' }),
+    ),
   },
   closed,
 );

@@ -29,6 +29,8 @@ export interface AllocateFleetOptions {
   /** Also improve when nothing has happened: a background re-plan. */
   readonly replan?: boolean;
   readonly stickiness?: number;
+  /** session_ids that stay exactly where they are, even on what is too full: it is not for this plan to judge them. */
+  readonly held?: ReadonlySet<number>;
 }
 
 export interface Allocator {
@@ -40,22 +42,30 @@ export const ORCHESTRATOR: Allocator = {
   name: 'orchestrator',
   plan(fleet, options) {
     const search = searchOf(fleet, options);
-    const arrived = keepPlaced(fleet, search);
+    const arrived = keepPlaced(fleet, search, options.held);
     if (arrived > 0 || options.replan === true) placeRest(search, fleet, options);
     return planOf('orchestrator', search);
   },
 };
 
-export function searchOf(fleet: Fleet, { seed, stickiness = STICKINESS }: AllocateFleetOptions): FleetSearch {
+export function searchOf(fleet: Fleet, { seed, stickiness = STICKINESS, held }: AllocateFleetOptions): FleetSearch {
   const before = fleet.tasks.map((task) => beforeOf(fleet, task));
-  return new FleetSearch({ fleet, random: seededRandom(seed), before, stickiness });
+  const fixed = Uint8Array.from(fleet.tasks, ({ session }) => (held?.has(session.session_id) === true ? 1 : 0));
+  return new FleetSearch({ fleet, random: seededRandom(seed), before, stickiness, fixed });
 }
 
-/** Puts back every session whose place still holds; returns how many are left without one. */
-export function keepPlaced(fleet: Fleet, search: FleetSearch): number {
+/** Puts back every session that is held or whose place still holds; returns how many are left without one. */
+export function keepPlaced(fleet: Fleet, search: FleetSearch, held: ReadonlySet<number> = new Set()): number {
   const appraiser = new Appraiser(fleet);
   let left = 0;
+  const isHeld = fleet.tasks.map(({ session }) => held.has(session.session_id));
   fleet.tasks.forEach((task, index) => {
+    const placed = isHeld[index] === true ? placedAsIs(fleet, task, appraiser) : null;
+    if (placed !== null) search.keep(index, placed);
+    else isHeld[index] = false;
+  });
+  fleet.tasks.forEach((task, index) => {
+    if (isHeld[index] === true) return;
     const placed = stillHolds(fleet, task, appraiser);
     if (placed !== null && search.state.overloads(placed) < 0) search.keep(index, placed);
     else left += 1;
@@ -85,12 +95,14 @@ function heaviestFirst(search: FleetSearch, { tasks }: Fleet): number[] {
 }
 
 /** Where the session ran, in the terms of each graph that it may run. */
-function beforeOf(fleet: Fleet, task: Task): Before | null {
+export function beforeOf(fleet: Fleet, task: Task): Before | null {
   const { previous } = task.session;
   if (previous === undefined) return null;
   const byId = new Map(previous.map((one) => [one.handler_id, one]));
+  const { previous_variant: name } = task.session;
+  const graphs = task.graphs.filter((graph) => name === undefined || graph.variant.variant_name === name);
   return new Map(
-    task.graphs.map((graph) => {
+    graphs.map((graph) => {
       const options = graph.handlers.map((handler, at) => {
         const index = handler.alternatives.findIndex((one) => one.name === byId.get(handler.handler_id)?.alternative);
         return index < 0 ? -1 : graph.firstOption[at]! + index;
@@ -103,24 +115,32 @@ function beforeOf(fleet: Fleet, task: Task): Before | null {
   );
 }
 
-/** The place that a session had, if it is complete and keeps every promise by itself. */
-function stillHolds(fleet: Fleet, task: Task, appraiser: Appraiser): Placed | null {
-  const before = beforeOf(fleet, task);
-  if (before === null) return null;
-  for (const [graph, { options, nodes }] of before) {
+/** What a session takes where it runs, whatever has become of its nodes; null when that cannot be told. */
+export function placedAsIs(fleet: Fleet, task: Task, appraiser: Appraiser): Placed | null {
+  for (const [graph, { options, nodes }] of beforeOf(fleet, task) ?? []) {
     if (task.session.previous!.length !== graph.handlers.length) continue;
-    const allowed = options.every((option, at) => {
-      const node = nodes[at]!;
-      if (option < 0 || node < 0 || fleet.possible[option * fleet.nodeCount + node] === 0) return false;
-      if (fleet.atSource[option] === 1 && node !== task.source) return false;
-      return task.stay === null || task.stay[node] === 1;
-    });
-    if (!allowed) continue;
-    const placed = appraiser.appraise(task, graph, options, nodes, 0);
-    if (placed.latencyMs <= task.latencyMsMax + FIT_EPSILON && Math.log(placed.accuracy) >= task.lnAccuracyMin)
-      return placed;
+    if (options.every((option) => option >= 0) && nodes.every((node) => node >= 0))
+      return appraiser.appraise(task, graph, options, nodes, 0);
   }
   return null;
+}
+
+/** Whether the nodes of a placement may run it at all, whatever their load. */
+export function isAllowed({ possible, atSource, nodeCount }: Fleet, task: Task, { options, nodes }: Placed): boolean {
+  return options.every((option, at) => {
+    const node = nodes[at]!;
+    if (possible[option * nodeCount + node] === 0) return false;
+    if (atSource[option] === 1 && node !== task.source) return false;
+    return task.stay === null || task.stay[node] === 1;
+  });
+}
+
+/** The place that a session had, if it is complete and keeps every promise by itself. */
+export function stillHolds(fleet: Fleet, task: Task, appraiser: Appraiser): Placed | null {
+  const placed = placedAsIs(fleet, task, appraiser);
+  if (placed === null || !isAllowed(fleet, task, placed)) return null;
+  const isQuick = placed.latencyMs <= task.latencyMsMax + FIT_EPSILON;
+  return isQuick && Math.log(placed.accuracy) >= task.lnAccuracyMin ? placed : null;
 }
 
 export function planOf(algorithm: string, search: FleetSearch): FleetPlan {

@@ -47,7 +47,7 @@ export const BASELINES: readonly Allocator[] = Object.entries(RANKS).map(([name,
   name,
   plan(fleet, options) {
     const search = searchOf(fleet, options);
-    keepPlaced(fleet, search);
+    keepPlaced(fleet, search, options.held);
     const placer = new Placer(search.state, rank);
     fleet.tasks.forEach((task, index) => {
       if (search.state.placed[index] !== null) return;

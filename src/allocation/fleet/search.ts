@@ -38,6 +38,8 @@ export interface SearchOptions {
   readonly before: readonly (Before | null)[];
   /** Utility of a handler that stays. */
   readonly stickiness: number;
+  /** By task: 1 = a placement that is there is never taken out. */
+  readonly fixed?: Uint8Array;
 }
 
 export class FleetSearch {
@@ -46,6 +48,7 @@ export class FleetSearch {
   readonly #random: () => number;
   readonly #before: readonly (Before | null)[];
   readonly #stickiness: number;
+  readonly #fixed: Uint8Array;
   readonly #router: Router;
   readonly #candidates: Candidates;
   readonly #basePrice: Float64Array;
@@ -58,11 +61,12 @@ export class FleetSearch {
   readonly #oldLoad: Float64Array;
   #stamp = 0;
 
-  constructor({ fleet, random, before, stickiness }: SearchOptions) {
+  constructor({ fleet, random, before, stickiness, fixed }: SearchOptions) {
     this.#fleet = fleet;
     this.#random = random;
     this.#before = before;
     this.#stickiness = stickiness;
+    this.#fixed = fixed ?? new Uint8Array(fleet.tasks.length);
     this.#basePrice = fullPrices(fleet);
     this.state = new State(
       fleet,
@@ -180,6 +184,7 @@ export class FleetSearch {
     }
     let task = this.#below(count);
     while (this.state.placed[task] === null) task = this.#below(count);
+    if (this.#fixed[task] === 1) return;
     this.#step(task, 1 + this.#below(TAKEN_OUT_MAX - 1));
   }
 
@@ -240,7 +245,7 @@ export class FleetSearch {
       while (at < shares.length - 1 && left >= shares[at]!) left -= shares[at++]!;
       const there = state.tasksOn[like.resources[at]!]!;
       const one = there[this.#below(there.length)];
-      if (one === undefined || this.#taskMark[one] === this.#stamp) continue;
+      if (one === undefined || this.#taskMark[one] === this.#stamp || this.#fixed[one] === 1) continue;
       this.#taskMark[one] = this.#stamp;
       tasks.push(one);
     }

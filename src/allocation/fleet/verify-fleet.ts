@@ -25,9 +25,16 @@ const TOLERANCE = 1e-6;
 /** Violations that are told; a broken plan breaks everywhere. */
 const VIOLATIONS_MAX = 50;
 
-/** Violations in words; empty when the plan holds. */
-export function verifyFleet(plan: FleetPlan, snapshot: FleetSnapshot): string[] {
-  return new FleetCheck(plan, snapshot).run();
+/**
+ * Violations in words; empty when the plan holds. Sessions that are `held` must be where they were and are not judged:
+ * a resource that they alone overload is no violation, one that anybody else was put on as well is.
+ */
+export function verifyFleet(
+  plan: FleetPlan,
+  snapshot: FleetSnapshot,
+  held: ReadonlySet<number> = new Set<number>(),
+): string[] {
+  return new FleetCheck(plan, snapshot, held).run();
 }
 
 /** One handler of one session on its node. */
@@ -50,8 +57,14 @@ class FleetCheck {
   readonly #profiles: ReadonlyMap<string, FleetSnapshot['profiles'][number]>;
   readonly #load = new Map<string, number>();
   readonly #models = new Map<string, number>();
+  readonly #held: ReadonlySet<number>;
+  /** Resources that a session which is not held takes of. */
+  readonly #judged = new Set<string>();
+  /** The session at hand is held. */
+  #holding = false;
 
-  constructor(plan: FleetPlan, snapshot: FleetSnapshot) {
+  constructor(plan: FleetPlan, snapshot: FleetSnapshot, held: ReadonlySet<number>) {
+    this.#held = held;
     this.#plan = plan;
     this.#snapshot = snapshot;
     this.#nodes = new Map(snapshot.nodes.map((one) => [one.node_id, one]));
@@ -83,6 +96,7 @@ class FleetCheck {
   }
 
   #session(planned: FleetPlanned, session: FleetSession): void {
+    this.#holding = this.#held.has(session.session_id);
     const name = `session ${session.session_id}`;
     const service = this.#snapshot.services.find((one) => one.service_name === session.service);
     const variant = service?.variants.find((one) => one.variant_name === planned.variant);
@@ -111,7 +125,7 @@ class FleetCheck {
       this.#say(`${name}: ${handler.handler_name} has no place, or one that does not exist`);
       return null;
     }
-    const fault = misplaced(handler, alternative, node, session);
+    const fault = this.#holding ? movedFault(place, session) : misplaced(handler, alternative, node, session);
     if (fault !== null) this.#say(`${name}: ${handler.handler_name} @${node.node_name}: ${fault}`);
     const known = this.#profiles.get(`${handler.handler_type} ${profileKey(alternative.params)} ${node.node_id}`);
     const profile = known !== undefined && known.samples >= PROFILE_SAMPLES_MIN ? known : undefined;
@@ -158,9 +172,9 @@ class FleetCheck {
     if (!near(planned.latency_ms, latencyMs))
       this.#say(`${name}: latency_ms ${planned.latency_ms} is not ${latencyMs}`);
     if (!near(planned.accuracy, accuracy)) this.#say(`${name}: accuracy ${planned.accuracy} is not ${accuracy}`);
-    if (latency_ms_max !== undefined && !atMost(latencyMs, latency_ms_max))
+    if (!this.#holding && latency_ms_max !== undefined && !atMost(latencyMs, latency_ms_max))
       this.#say(`${name}: latency ${latencyMs} ms > ${latency_ms_max} ms`);
-    if (accuracy_min !== undefined && !atMost(accuracy_min, accuracy))
+    if (!this.#holding && accuracy_min !== undefined && !atMost(accuracy_min, accuracy))
       this.#say(`${name}: accuracy ${accuracy} < ${accuracy_min}`);
     for (const stage of stages.values()) this.#count(stage, fps);
     for (const link of variant.links) {
@@ -171,7 +185,7 @@ class FleetCheck {
 
   #stageMs({ node, serviceMs, gpuMs, handler }: Stage, fps: number, name: string): number {
     const busy = (fps * serviceMs) / 1000;
-    if (!atMost(busy, UTILISATION_CAP))
+    if (!this.#holding && !atMost(busy, UTILISATION_CAP))
       this.#say(`${name}: ${handler.handler_name} is busy ${busy} of the time > ${UTILISATION_CAP}`);
     const waits = [allenCunneen(1, busy), allenCunneen(node.cpu_cores, UTILISATION_CAP)];
     if (gpuMs > 0) waits.push(allenCunneen(node.gpus, UTILISATION_CAP));
@@ -196,6 +210,7 @@ class FleetCheck {
   }
 
   #add(resource: string, amount: number): void {
+    if (!this.#holding && amount > 0) this.#judged.add(resource);
     this.#load.set(resource, (this.#load.get(resource) ?? 0) + amount);
   }
 
@@ -204,6 +219,7 @@ class FleetCheck {
     this.#add(`cpu ${id}`, fps * cpuMs);
     this.#add(`gpu ${id}`, fps * gpuMs);
     this.#add(`mem ${id}`, Math.max(alternative.cost.mem_mb, handler.require.mem_mb ?? 0));
+    if (!this.#holding) this.#judged.add(`mem ${id}`);
     const model = `${id} ${handler.handler_type} ${profileKey(alternative.params)} ${alternative.name}`;
     this.#models.set(model, Math.max(this.#models.get(model) ?? 0, alternative.cost.model_mb ?? 0));
   }
@@ -218,10 +234,12 @@ class FleetCheck {
   }
 
   #capacities(): void {
+    // A model counts once for all; whose it is was noted with the memory of each session.
+    this.#holding = true;
     for (const [model, mb] of this.#models) this.#add(`mem ${model.slice(0, model.indexOf(' '))}`, mb);
     const within = (resource: string, capacity: number) => {
       const load = this.#load.get(resource) ?? 0;
-      if (!atMost(load, capacity)) this.#say(`${resource}: ${load} > ${capacity}`);
+      if (this.#judged.has(resource) && !atMost(load, capacity)) this.#say(`${resource}: ${load} > ${capacity}`);
     };
     for (const node of this.#snapshot.nodes) {
       within(`cpu ${node.node_id}`, node.cpu_cores * 1000 * UTILISATION_CAP);
@@ -235,6 +253,12 @@ class FleetCheck {
       within(`wan down ${site}`, wan.down_mbit * UTILISATION_CAP);
     }
   }
+}
+
+function movedFault(place: FleetPlanned['placement'][number] | undefined, { previous }: FleetSession): string | null {
+  const before = previous?.find((one) => one.handler_id === place?.handler_id);
+  const stays = before?.node_id === place?.node_id && before?.alternative === place?.alternative;
+  return stays ? null : 'is held and not where it was';
 }
 
 function misplaced(
