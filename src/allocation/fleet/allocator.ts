@@ -8,7 +8,7 @@
  *   ejected   for those without room, at most EJECTED_MAX others are placed anew
  *   improved  large neighbourhood search, in which leaving one's place costs
  */
-import type { FleetPlan, FleetSnapshot } from '../../contracts/fleet.js';
+import type { FleetPlan, FleetRefused, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
 import { FIT_EPSILON } from '../bounds.js';
 import { Fleet, type Task } from './model.js';
@@ -176,7 +176,7 @@ export function placementsOf(algorithm: string, state: State): FleetPlan {
 }
 
 /** What binds: the first resource that the place it would like to have would overload. */
-function refusedOf(task: number, search: FleetSearch): FleetPlan['refused'][number] {
+export function refusedOf(task: number, search: FleetSearch): FleetRefused {
   const { state } = search;
   const { session_id, objective } = state.fleet.tasks[task]!.session;
   const wish = search.ideal(task);

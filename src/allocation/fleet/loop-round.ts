@@ -1,0 +1,302 @@
+/**
+ * One round of the planning loop over one snapshot: everybody is put where they run, as they are, and then those in
+ * trouble are placed anew step by step. Invariant: a step either leaves a state that is better by its own measure or
+ * puts everything back; who could have stayed moves within the budget only.
+ */
+import type { FleetSnapshot } from '../../contracts/fleet.js';
+import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
+import {
+  type AllocateFleetOptions,
+  type Allocator,
+  isAllowed,
+  placedAsIs,
+  refusedOf,
+  STICKINESS,
+  searchOf,
+} from './allocator.js';
+import type { LoopAction, LoopInput, LoopReason } from './loop.js';
+import { budgetLeft, dwells, isConfirmed, type LoopRules, type LoopState } from './loop-rules.js';
+import { Fleet, type Task } from './model.js';
+import type { FleetSearch } from './search.js';
+import { Appraiser, type Placed, type State } from './state.js';
+
+/** Attempts to make room for one session. */
+const EJECTIONS_PER_SESSION = 4;
+
+/** A late session's bound is halved at most: what is later than that has another cause than its place. */
+const LATENCY_SHARE_MIN = 0.5;
+
+export class Round {
+  readonly changes = new Map<number, LoopReason>();
+  readonly #input: LoopInput;
+  readonly #before: LoopState;
+  readonly #rules: LoopRules;
+  readonly #fleet: Fleet;
+  readonly #search: FleetSearch;
+  /** Where each session runs now; null = nowhere, or where that cannot be said. */
+  readonly #asIs: readonly (Placed | null)[];
+  /** Tasks that have lost their place or never had one. */
+  readonly #homeless: number[] = [];
+  #budget: number;
+  #spent = 0;
+
+  constructor(input: LoopInput, before: LoopState) {
+    this.#input = input;
+    this.#before = before;
+    this.#rules = input.rules;
+    this.#budget = budgetLeft(before, input.rules);
+    this.#fleet = new Fleet(this.#tightened(input.snapshot));
+    const { tasks } = this.#fleet;
+    const appraiser = new Appraiser(this.#fleet);
+    this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
+    this.#search = searchOf(this.#fleet, this.#options());
+    this.#asIs.forEach((placed, task) => {
+      if (placed !== null && isAllowed(this.#fleet, tasks[task]!, placed)) this.#search.keep(task, placed);
+      else this.#homeless.push(task);
+    });
+  }
+
+  get state(): State {
+    return this.#search.state;
+  }
+
+  /** Those in young places, and those that are over their bounds as they are, are not for others to move. */
+  #options(): AllocateFleetOptions {
+    const { atS } = this.#input;
+    const held = this.#input.snapshot.sessions
+      .map(({ session_id }) => session_id)
+      .filter((id) => dwells(this.#before, id, atS, this.#rules));
+    return { seed: this.#rules.seed, iterations: 0, held: new Set(held), stickiness: STICKINESS };
+  }
+
+  /** Sessions that are measured late get a bound that is stricter by as much: what is predicted was wrong by that. */
+  #tightened(snapshot: FleetSnapshot): FleetSnapshot {
+    const late = new Map<number, number>();
+    for (const event of this.#input.events) {
+      if (event.kind !== 'latency_missed') continue;
+      const key = `session ${event.session_id}`;
+      if (isConfirmed(this.#before, key, this.#input.atS, this.#rules)) late.set(event.session_id, event.measured_ms);
+    }
+    if (late.size === 0) return snapshot;
+    const sessions = snapshot.sessions.map((session) => {
+      const measured = late.get(session.session_id);
+      const bound = session.objective.latency_ms_max;
+      if (measured === undefined || bound === undefined) return session;
+      const share = Math.max(LATENCY_SHARE_MIN, Math.min(1, bound / measured));
+      return { ...session, objective: { ...session.objective, latency_ms_max: bound * share } };
+    });
+    return { ...snapshot, sessions };
+  }
+
+  /** Places the homeless, heaviest first; then makes room for those that are left. */
+  repair(): void {
+    const { tasks } = this.#fleet;
+    const ran = (task: number) => (tasks[task]!.session.previous === undefined ? 1 : 0);
+    const order = [...this.#homeless].sort((a, b) => tasks[b]!.weight - tasks[a]!.weight || ran(a) - ran(b) || a - b);
+    for (const task of order) this.#search.insert(task);
+    for (const task of order) {
+      for (let tries = 0; tries < EJECTIONS_PER_SESSION && this.#placed(task) === null; tries++) this.#makeRoom(task);
+      const has = this.#placed(task) !== null;
+      if (has) this.changes.set(task, tasks[task]!.session.previous === undefined ? 'placed' : 'repaired');
+    }
+  }
+
+  #placed(task: number): Placed | null {
+    return this.state.placed[task] ?? null;
+  }
+
+  #makeRoom(task: number): void {
+    const before = [...this.state.placed];
+    const homeless = new Set(this.#homeless);
+    if (!this.#search.eject(task)) {
+      this.#restore(before);
+      return;
+    }
+    const others = this.#changedFrom(before).filter((one) => !homeless.has(one));
+    const cost = others.reduce((sum, one) => sum + this.movedOf(one), 0);
+    if (cost > this.#left()) {
+      this.#restore(before);
+      return;
+    }
+    this.#spent += cost;
+    for (const one of others) this.changes.set(one, 'made_room');
+  }
+
+  #changedFrom(before: readonly (Placed | null)[]): number[] {
+    return before.flatMap((old, task) => (isSame(old, this.#placed(task)) ? [] : [task]));
+  }
+
+  #restore(before: readonly (Placed | null)[]): void {
+    const changed = before.flatMap((old, task) => (old === this.#placed(task) ? [] : [task]));
+    for (const task of changed) if (this.#placed(task) !== null) this.#search.remove(task);
+    for (const task of changed) if (before[task] !== null) this.#search.keep(task, before[task]!);
+  }
+
+  /** Nodes and sessions whose trouble is confirmed. */
+  relieve(): void {
+    const { tasks, nodes, capacity } = this.#fleet;
+    const { atS } = this.#input;
+    nodes.forEach(({ node_id }, node) => {
+      const used = this.state.used[node]!;
+      const isHot = isConfirmed(this.#before, `node ${node_id}`, atS, this.#rules);
+      const most = Math.min(capacity[node]!, used * (1 - this.#rules.relief));
+      if (isHot) this.#relieveNode(node, most);
+      else if (used > capacity[node]! * (1 + this.#rules.slack)) this.#relieveNode(node, capacity[node]!);
+    });
+    tasks.forEach((task, index) => {
+      const placed = this.#placed(index);
+      const { session_id } = task.session;
+      if (placed === null || this.changes.has(index) || dwells(this.#before, session_id, atS, this.#rules)) return;
+      const isLate = isConfirmed(this.#before, `session ${session_id}`, atS, this.#rules);
+      if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index);
+    });
+  }
+
+  /** Later than its bound, or with a handler that cannot keep up, by more than `slack`. */
+  #breaks(task: Task, { latencyMs, nodes, options }: Placed, slack: number): boolean {
+    if (Number.isFinite(latencyMs)) return latencyMs > task.latencyMsMax * (1 + slack) + FIT_EPSILON;
+    const { computeMs, nodeCount } = this.#fleet;
+    const busy = Array.from(nodes, (node, at) => (task.fps * computeMs[options[at]! * nodeCount + node]!) / 1000);
+    return Math.max(...busy) > UTILISATION_CAP * (1 + slack);
+  }
+
+  /** Takes sessions off a node, lightest weight and greatest use first, until it carries no more than `most`. */
+  #relieveNode(node: number, most: number): void {
+    const { capacity, tasks } = this.#fleet;
+    const { used } = this.state;
+    const useOf = (task: number) => {
+      const { resources, amounts } = this.#placed(task)!;
+      return amounts[resources.indexOf(node)] ?? 0;
+    };
+    const there = [...this.state.tasksOn[node]!]
+      .filter((task) => !dwells(this.#before, tasks[task]!.session.session_id, this.#input.atS, this.#rules))
+      .sort((a, b) => tasks[a]!.weight - tasks[b]!.weight || useOf(b) - useOf(a) || a - b);
+    const whole = capacity[node]!;
+    for (const task of there) {
+      if (used[node]! <= most + FIT_EPSILON) break;
+      const own = useOf(task);
+      // It may come back cheaper, not as it was.
+      capacity[node] = Math.max(most, used[node]! - own * this.#rules.relief);
+      this.#elsewhere(task);
+    }
+    capacity[node] = whole;
+  }
+
+  /** Another place or a cheaper variant within the bounds of the moment; back to where it was when there is none. */
+  #elsewhere(task: number): void {
+    const before = this.#placed(task)!;
+    this.#search.remove(task);
+    if (this.#search.insert(task) && !isSame(before, this.#placed(task)) && this.movedOf(task) <= this.#left()) {
+      this.#spent += this.movedOf(task);
+      this.changes.set(task, 'relieved');
+      return;
+    }
+    if (this.#placed(task) !== null) this.#search.remove(task);
+    this.#search.keep(task, before);
+  }
+
+  #left(): number {
+    return this.#budget - this.#spent;
+  }
+
+  /** A sticky search into a part of what is free; taken when it stays within the budget. */
+  improve(): void {
+    const { capacity } = this.#fleet;
+    const { used } = this.state;
+    const whole = capacity.slice();
+    capacity.forEach((most, resource) => {
+      if (most > used[resource]! && Number.isFinite(most))
+        capacity[resource] = most - (most - used[resource]!) * this.#rules.headroom;
+    });
+    const before = [...this.state.placed];
+    const { iterationsMin, iterationsPerSession, iterationsMax } = this.#rules;
+    this.#search.improve(Math.min(iterationsMax, iterationsMin + iterationsPerSession * before.length));
+    capacity.set(whole);
+    const changed = this.#changedFrom(before);
+    const cost = changed.reduce((sum, task) => sum + this.movedOf(task), 0);
+    if (cost > this.#left()) {
+      this.#restore(before);
+      return;
+    }
+    this.#spent += cost;
+    for (const task of changed) this.changes.set(task, before[task] === null ? 'placed' : 'improved');
+  }
+
+  /** Another algorithm decides about everybody; those whose place still holds are given to it as held. */
+  replace(allocator: Allocator): void {
+    const { tasks, nodeIndex } = this.#fleet;
+    const held = new Set(
+      tasks.flatMap(({ session }, task) => (this.#placed(task) === null ? [] : [session.session_id])),
+    );
+    const { seed } = this.#rules;
+    const plan = allocator.plan(this.#fleet, { seed, iterations: 0, held });
+    const planned = new Map(plan.sessions.map((one) => [one.session_id, one]));
+    const appraiser = new Appraiser(this.#fleet);
+    tasks.forEach((task, index) => {
+      if (this.#placed(index) !== null) return;
+      const one = planned.get(task.session.session_id);
+      const graph = task.graphs.find(({ variant }) => variant.variant_name === one?.variant);
+      if (one === undefined || graph === undefined) return;
+      const places = graph.handlers.map(({ handler_id }) => one.placement.find((p) => p.handler_id === handler_id));
+      const options = graph.handlers.map(
+        ({ alternatives }, at) =>
+          graph.firstOption[at]! + alternatives.findIndex(({ name }) => name === places[at]?.alternative),
+      );
+      const nodes = places.map((place) => nodeIndex.get(place?.node_id ?? -1) ?? -1);
+      if (nodes.includes(-1) || options.some((option, at) => option < graph.firstOption[at]!)) return;
+      this.#search.keep(index, appraiser.appraise(task, graph, Int32Array.from(options), Int32Array.from(nodes), 0));
+      this.changes.set(index, task.session.previous === undefined ? 'placed' : 'repaired');
+    });
+  }
+
+  movedOf(task: number): number {
+    const now = this.#placed(task);
+    const old = this.#asIs[task] ?? null;
+    if (now === null) return 0;
+    if (old === null || old.graph !== now.graph) return now.nodes.length;
+    return now.nodes.reduce(
+      (sum, node, at) => sum + (node === old.nodes[at] && now.options[at] === old.options[at] ? 0 : 1),
+      0,
+    );
+  }
+
+  refusals(): LoopAction[] {
+    return this.#homeless
+      .filter((task) => this.#placed(task) === null)
+      .map((task) => ({ kind: 'refuse', ...refusedOf(task, this.#search) }));
+  }
+
+  /** session_ids of those that stay as they are. */
+  unchanged(): Set<number> {
+    return new Set(
+      this.#fleet.tasks.flatMap(({ session }, task) =>
+        this.changes.has(task) || this.#asIs[task] === null ? [] : [session.session_id],
+      ),
+    );
+  }
+
+  stateAfter(improved: boolean): LoopState {
+    const { atS, snapshot } = this.#input;
+    const there = new Set(snapshot.sessions.map(({ session_id }) => session_id));
+    const placedAtS = new Map([...this.#before.placedAtS].filter(([id]) => there.has(id)));
+    for (const task of this.changes.keys()) placedAtS.set(this.#fleet.tasks[task]!.session.session_id, atS);
+    const isShort = this.refusals().length > 0;
+    return {
+      ...this.#before,
+      placedAtS,
+      moves: this.#spent > 0 ? [...this.#before.moves, { atS, handlers: this.#spent }] : this.#before.moves,
+      improvedAtS: improved ? atS : this.#before.improvedAtS,
+      troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,
+      isNews: this.changes.size > 0 || (this.#before.isNews && !improved),
+    };
+  }
+}
+
+function isSame(a: Placed | null, b: Placed | null): boolean {
+  if (a === null || b === null) return a === b;
+  return (
+    a.graph === b.graph &&
+    a.nodes.every((node, at) => node === b.nodes[at]) &&
+    a.options.every((option, at) => option === b.options[at])
+  );
+}

@@ -1,0 +1,121 @@
+/**
+ * When the planning loop may act: hysteresis, dwell and budget as plain data, so that a decision is a function of what
+ * it is given. Times are seconds of whatever clock the caller has, wall or virtual; only differences count.
+ */
+
+/** Something that has happened since the last call. `overload` and `latency_missed` are repeated for as long as they last. */
+export type LoopEvent =
+  | { readonly kind: 'arrival' | 'departure'; readonly session_id: number }
+  | { readonly kind: 'node_lost' | 'node_joined' | 'node_drained'; readonly node_id: number }
+  | { readonly kind: 'link_changed' | 'profile_drift' }
+  /** Measured: its cores are busier than may be promised, whatever the profiles say. */
+  | { readonly kind: 'overload'; readonly node_id: number }
+  /** Measured end to end p95 above the session's bound. */
+  | { readonly kind: 'latency_missed'; readonly session_id: number; readonly measured_ms: number };
+
+export interface LoopRules {
+  readonly seed: number;
+  /** Steps of the search in one improvement: at least, for each session, and at most. */
+  readonly iterationsMin: number;
+  readonly iterationsPerSession: number;
+  readonly iterationsMax: number;
+  /** An overload or a missed latency must last so long before anybody moves: shorter ones pass by themselves. */
+  readonly confirmS: number;
+  /** A session that was placed stays so long, unless it cannot. */
+  readonly dwellS: number;
+  /** Between two improvements: the slow time scale. */
+  readonly improvePeriodS: number;
+  /** Nothing must have been refused, lost or overloaded for so long before accuracy rises again. */
+  readonly calmS: number;
+  /** Handlers of sessions that could have stayed which may move within `budgetWindowS`. */
+  readonly movesMax: number;
+  readonly budgetWindowS: number;
+  /** Share by which a promise must be broken before it counts: twice the noise of a profile. */
+  readonly slack: number;
+  /** Share of its use that an overloaded node is relieved of. */
+  readonly relief: number;
+  /** Share of what is free that an improvement leaves free: what rises does not fall again at the next arrival. */
+  readonly headroom: number;
+}
+
+export const DEFAULT_LOOP_RULES: LoopRules = {
+  seed: 1,
+  iterationsMin: 300,
+  iterationsPerSession: 15,
+  iterationsMax: 5_000,
+  confirmS: 3,
+  dwellS: 30,
+  improvePeriodS: 30,
+  calmS: 10,
+  movesMax: 12,
+  budgetWindowS: 60,
+  slack: 0.2,
+  relief: 0.25,
+  headroom: 0.2,
+};
+
+/** What the loop remembers from call to call. Immutable. */
+export interface LoopState {
+  /** By `node 3` or `session 7`: since when it is in trouble. */
+  readonly troubleSinceS: ReadonlyMap<string, number>;
+  /** By session_id, when it was placed last by this loop. */
+  readonly placedAtS: ReadonlyMap<number, number>;
+  /** Moves of sessions that could have stayed. */
+  readonly moves: readonly { readonly atS: number; readonly handlers: number }[];
+  readonly improvedAtS: number;
+  /** Last refusal, loss or overload. */
+  readonly troubledAtS: number;
+  /** Something has happened that an improvement has not seen yet. */
+  readonly isNews: boolean;
+}
+
+export const NO_LOOP_STATE: LoopState = {
+  troubleSinceS: new Map(),
+  placedAtS: new Map(),
+  moves: [],
+  improvedAtS: Number.NEGATIVE_INFINITY,
+  troubledAtS: Number.NEGATIVE_INFINITY,
+  isNews: false,
+};
+
+/** What opens room, or takes it: only then is there something to improve. Figures that waver are no reason to move. */
+const NEWS: ReadonlySet<LoopEvent['kind']> = new Set([
+  ...(['arrival', 'departure', 'node_lost', 'node_joined', 'node_drained'] as const),
+]);
+
+const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set(['node_lost', 'node_drained', 'overload', 'latency_missed']);
+
+/** The state with the events in it; trouble that is not told again has passed. */
+export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: number, rules: LoopRules): LoopState {
+  const keys = events.flatMap((event) => {
+    if (event.kind === 'overload') return [`node ${event.node_id}`];
+    return event.kind === 'latency_missed' ? [`session ${event.session_id}`] : [];
+  });
+  return {
+    ...state,
+    troubleSinceS: new Map(keys.map((key) => [key, state.troubleSinceS.get(key) ?? atS])),
+    moves: state.moves.filter((one) => atS - one.atS < rules.budgetWindowS),
+    isNews: state.isNews || events.some(({ kind }) => NEWS.has(kind)),
+    troubledAtS: events.some(({ kind }) => TROUBLES.has(kind)) ? atS : state.troubledAtS,
+  };
+}
+
+export function isConfirmed({ troubleSinceS }: LoopState, key: string, atS: number, { confirmS }: LoopRules): boolean {
+  const since = troubleSinceS.get(key);
+  return since !== undefined && atS - since >= confirmS;
+}
+
+export function dwells({ placedAtS }: LoopState, sessionId: number, atS: number, { dwellS }: LoopRules): boolean {
+  const placed = placedAtS.get(sessionId);
+  return placed !== undefined && atS - placed < dwellS;
+}
+
+/** Handlers that may still move without need. */
+export function budgetLeft({ moves }: LoopState, { movesMax }: LoopRules): number {
+  return Math.max(0, movesMax - moves.reduce((sum, one) => sum + one.handlers, 0));
+}
+
+/** Whether it is time to improve: news, calm since the last trouble, and not too soon after the last time. */
+export function mayImprove(state: LoopState, atS: number, { calmS, improvePeriodS }: LoopRules): boolean {
+  return state.isNews && atS - state.troubledAtS >= calmS && atS - state.improvedAtS >= improvePeriodS;
+}

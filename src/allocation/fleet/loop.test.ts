@@ -1,0 +1,240 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { FleetNode, FleetSession, FleetSnapshot } from '../../contracts/fleet.js';
+import { ORCHESTRATOR } from './allocator.js';
+import { BASELINES } from './baselines.js';
+import { instanceOf } from './instances.js';
+import { decide, type LoopAction } from './loop.js';
+import { DEFAULT_LOOP_RULES, type LoopEvent, type LoopRules, type LoopState, NO_LOOP_STATE } from './loop-rules.js';
+
+/** The snapshot after the actions: what was placed runs, what was refused waits. */
+const applied = (snapshot: FleetSnapshot, actions: readonly LoopAction[]): FleetSnapshot => {
+  const byId = new Map(actions.map((one) => [one.session_id, one]));
+  const sessions = snapshot.sessions.map((session): FleetSession => {
+    const action = byId.get(session.session_id);
+    if (action === undefined) return session;
+    const { previous: _, previous_variant: __, ...rest } = session;
+    if (action.kind === 'refuse') return rest;
+    return { ...rest, previous: action.planned.placement, previous_variant: action.planned.variant };
+  });
+  return { ...snapshot, sessions };
+};
+
+/** A fleet under the loop: each call is one moment. */
+class Rig {
+  state: LoopState = NO_LOOP_STATE;
+
+  constructor(
+    public snapshot: FleetSnapshot,
+    private readonly rules: LoopRules = DEFAULT_LOOP_RULES,
+    private readonly allocator = ORCHESTRATOR,
+  ) {}
+
+  at(atS: number, ...events: LoopEvent[]): readonly LoopAction[] {
+    const { snapshot, state, rules, allocator } = this;
+    const { actions, state: next } = decide({ snapshot, events, atS, state, allocator, rules });
+    this.state = next;
+    this.snapshot = applied(snapshot, actions);
+    return actions;
+  }
+
+  nodes(change: (node: FleetNode) => FleetNode): void {
+    this.snapshot = { ...this.snapshot, nodes: this.snapshot.nodes.map(change) };
+  }
+
+  get running(): FleetSession[] {
+    return this.snapshot.sessions.filter((one) => one.previous !== undefined);
+  }
+}
+
+const alternative = (name: string, accuracy: number, cpu_ms: number) => ({
+  ...{ name, params: { model: name }, accuracy },
+  cost: { cpu_ms, gpu_ms: 0, mem_mb: 10, out_bytes: 1000 },
+});
+
+const segment = { latency_ms: 1, up_mbit: 100, down_mbit: 100 };
+
+const node = (node_id: number, cpu_cores: number, given: Partial<FleetNode> = {}): FleetNode => ({
+  ...{ node_id, node_name: `node-${node_id}`, up: true, drained: false, labels: [], site: null, speed: 1, cpu_cores },
+  ...{ mem_mb: 4000, gpus: 0, handler_types: null, access: segment },
+  ...given,
+});
+
+/** A camera and two nodes for detection, in a large variant (0.95, 50 ms) and a small one (0.8, 10 ms). */
+const small = (sessions: number, accuracy_min = 0.7): FleetSnapshot => ({
+  nodes: [node(0, 4), node(1, 1, { labels: ['edge'] }), node(2, 1, { labels: ['edge'] })],
+  sites: [],
+  services: [
+    {
+      service_name: 'faces',
+      variants: [
+        {
+          ...{ variant_name: 'default', accuracy: 1 },
+          handlers: [
+            {
+              ...{ handler_id: 1, handler_name: 'capture', handler_type: 2, at: { kind: 'source' }, require: {} },
+              alternatives: [alternative('default', 1, 1)],
+            },
+            {
+              ...{ handler_id: 2, handler_name: 'detect', handler_type: 7, at: { kind: 'label', label: 'edge' } },
+              ...{ require: {}, alternatives: [alternative('large', 0.95, 50), alternative('small', 0.8, 10)] },
+            },
+          ],
+          links: [{ source_handler: 1, target_handler: 2 }],
+        },
+      ],
+    },
+  ],
+  profiles: [],
+  sessions: Array.from({ length: sessions }, (_, session_id) => ({
+    ...{ session_id, service: 'faces', source_node: 0, weight: 1 },
+    objective: { fps: 12, latency_ms_max: 2000, accuracy_min },
+  })),
+});
+
+const models = ({ running }: Rig) => running.map((one) => one.previous![1]!.alternative).sort();
+const arrivals = (count: number): LoopEvent[] =>
+  Array.from({ length: count }, (_, session_id) => ({ kind: 'arrival', session_id }));
+
+describe('the planning loop', () => {
+  test('no event, no move: for an hour, on any fleet', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.double({ min: 0.5, max: 3, noNaN: true }), (seed, load) => {
+        const rig = new Rig(instanceOf({ nodes: 12, sessions: 15, seed, load }));
+        rig.at(0, ...arrivals(15));
+        // What the arrivals leave to improve is improved first.
+        for (let atS = 60; atS <= 600; atS += 60) rig.at(atS);
+        for (let atS = 660; atS <= 4200; atS += 60) expect(rig.at(atS)).toEqual([]);
+      }),
+      { numRuns: 4, seed: 3 },
+    );
+  });
+
+  test('same state, same seed, same actions; every one certified', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.nat({ max: 11 }), (seed, lost) => {
+        const run = () => {
+          const rig = new Rig(instanceOf({ nodes: 12, sessions: 25, seed, load: 2 }));
+          const first = rig.at(0, ...arrivals(25));
+          rig.nodes((one) => (one.node_id === lost ? { ...one, up: false } : one));
+          const second = rig.at(20, { kind: 'node_lost', node_id: lost });
+          return [first, second, rig.at(120)];
+        };
+        expect(run()).toEqual(run());
+      }),
+      { numRuns: 4, seed: 5 },
+    );
+  });
+
+  test('a lost node moves its victims; the others only to make room, within the budget', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.nat({ max: 15 }), (seed, lost) => {
+        const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4 };
+        const rig = new Rig(instanceOf({ nodes: 16, sessions: 24, seed, load: 2 }), rules);
+        rig.at(0, ...arrivals(24));
+        rig.at(200, { kind: 'link_changed' });
+        const victims = new Set(
+          rig.running.filter((one) => one.previous!.some((p) => p.node_id === lost)).map((one) => one.session_id),
+        );
+        const waiting = new Set(
+          rig.snapshot.sessions.filter((one) => one.previous === undefined).map((one) => one.session_id),
+        );
+        rig.nodes((one) => (one.node_id === lost ? { ...one, up: false } : one));
+        const actions = rig.at(300, { kind: 'node_lost', node_id: lost });
+        let innocent = 0;
+        for (const action of actions) {
+          if (action.kind !== 'place' || victims.has(action.session_id) || waiting.has(action.session_id)) continue;
+          expect(action.why).toBe('made_room');
+          innocent += action.moved;
+        }
+        expect(innocent).toBeLessThanOrEqual(4);
+        for (const one of rig.running) expect(one.previous!.map((p) => p.node_id)).not.toContain(lost);
+      }),
+      { numRuns: 6, seed: 9 },
+    );
+  });
+
+  test('falls to cheaper variants before anybody is refused, never below the floor, and rises in calm', () => {
+    const rig = new Rig(small(2));
+    rig.at(0, ...arrivals(2));
+    expect(models(rig)).toEqual(['large', 'large']);
+    rig.nodes((one) => (one.node_id === 2 ? { ...one, up: false } : one));
+    const fallen = rig.at(100, { kind: 'node_lost', node_id: 2 });
+    expect(fallen.every((one) => one.kind === 'place')).toBe(true);
+    expect(rig.running.length).toBe(2);
+    expect(models(rig)).toContain('small');
+    rig.nodes((one) => ({ ...one, up: true }));
+    expect(rig.at(105, { kind: 'node_joined', node_id: 2 })).toEqual([]);
+    expect(rig.at(109)).toEqual([]);
+    const risen = rig.at(140);
+    expect(new Set(risen.map((one) => one.kind === 'place' && one.why))).toEqual(new Set(['improved']));
+    expect(models(rig)).toEqual(['large', 'large']);
+
+    const strict = new Rig(small(2, 0.9));
+    strict.at(0, ...arrivals(2));
+    strict.nodes((one) => (one.node_id === 2 ? { ...one, up: false } : one));
+    const refused = strict.at(100, { kind: 'node_lost', node_id: 2 });
+    expect(refused.map((one) => one.kind)).toEqual(['refuse']);
+    expect(refused[0]!.kind === 'refuse' && refused[0]!.reason).toContain('cpu of node-1 has no room');
+  });
+
+  test('an overload moves nobody before it is confirmed, and then as few as will do', () => {
+    const rig = new Rig(small(1));
+    rig.at(0, ...arrivals(1));
+    const [first] = rig.running[0]!.previous!.slice(1);
+    const hot: LoopEvent = { kind: 'overload', node_id: first!.node_id };
+    expect(rig.at(100, hot)).toEqual([]);
+    expect(rig.at(102)).toEqual([]);
+    expect(rig.at(104, hot)).toEqual([]);
+    const relieved = rig.at(108, hot);
+    expect(relieved.map((one) => one.kind === 'place' && one.why)).toEqual(['relieved']);
+    // It has just been placed: the same again leaves it alone for a while.
+    const again: LoopEvent = { kind: 'overload', node_id: rig.running[0]!.previous![1]!.node_id };
+    rig.at(110, again);
+    expect(rig.at(120, again)).toEqual([]);
+  });
+
+  test('a session that is measured late goes where less is predicted', () => {
+    const rig = new Rig(small(1));
+    rig.at(0, ...arrivals(1));
+    const late: LoopEvent = { kind: 'latency_missed', session_id: 0, measured_ms: 4000 };
+    const before = rig.running[0]!.previous;
+    rig.snapshot = {
+      ...rig.snapshot,
+      sessions: rig.snapshot.sessions.map((one) => ({ ...one, objective: { ...one.objective, latency_ms_max: 200 } })),
+    };
+    rig.at(100, { ...late, measured_ms: 390 });
+    const moved = rig.at(104, { ...late, measured_ms: 390 });
+    expect(moved.map((one) => one.kind === 'place' && one.why)).toEqual(['relieved']);
+    expect(rig.running[0]!.previous).not.toEqual(before);
+  });
+
+  test('noise of a tenth in every profile moves nobody', () => {
+    const base = instanceOf({ nodes: 12, sessions: 20, seed: 4, load: 2 });
+    const rig = new Rig(base);
+    rig.at(0, ...arrivals(20));
+    for (let atS = 60; atS <= 300; atS += 60) rig.at(atS);
+    const quiet = rig.snapshot;
+    for (const [round, factor] of [0.9, 1.1, 0.95, 1.1].entries()) {
+      rig.nodes((one) => ({
+        ...one,
+        speed: quiet.nodes.find(({ node_id }) => node_id === one.node_id)!.speed * factor,
+      }));
+      const actions = rig.at(301 + round, { kind: 'profile_drift' });
+      expect(actions.filter((one) => one.kind === 'place' && one.why !== 'placed' && one.why !== 'made_room')).toEqual(
+        [],
+      );
+    }
+  });
+
+  test('another algorithm places whoever has no place, and moves nobody else', () => {
+    for (const allocator of BASELINES) {
+      const rig = new Rig(instanceOf({ nodes: 12, sessions: 12, seed: 2 }), DEFAULT_LOOP_RULES, allocator);
+      rig.at(0, ...arrivals(12));
+      const before = rig.running;
+      const actions = rig.at(100, { kind: 'link_changed' });
+      expect(actions.filter((one) => one.kind === 'place' && one.why !== 'placed')).toEqual([]);
+      for (const one of before) expect(rig.snapshot.sessions).toContain(one);
+    }
+  });
+});
