@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    globalSetup: ['test/temporary-directory.ts'],
     // For tests that hang: a shared machine may stand still for half a minute and go on.
     testTimeout: 120_000,
     hookTimeout: 120_000,
