@@ -156,6 +156,21 @@ describe('daemon configuration', () => {
     expect(thrown(() => loadCollectorConfig(nobody)).message).toContain('db_addr = 10.0.0.2 needs db_user');
   });
 
+  test('TLS to the database: certificates are read, and half of a pair is refused', () => {
+    const [ca, cert, key] = ['ca', 'cert', 'key'].map((name) => file(`${name}.pem`, `${name} of the database`));
+    const conf = (name: string, keys: string) =>
+      file(name, `[collector]\n[database]\ndb_addr = db\ndb_user = u\n${keys}\n`);
+    const tlsOf = (path: string) => (loadCollectorConfig(path).database as { tls?: object }).tls;
+    const pem = { ca: 'ca of the database', cert: 'cert of the database', key: 'key of the database' };
+    expect(tlsOf(conf('a.conf', ''))).toBeUndefined();
+    expect(tlsOf(conf('b.conf', `db_tls_ca = ${ca}`))).toEqual({ ca: pem.ca });
+    expect(tlsOf(conf('c.conf', `db_tls_ca = ${ca}\ndb_tls_cert = ${cert}\ndb_tls_key = ${key}`))).toEqual(pem);
+    const refused = (keys: string) => thrown(() => loadCollectorConfig(conf('d.conf', keys))).message;
+    expect(refused(`db_tls_ca = ${ca}\ndb_tls_cert = ${cert}`)).toContain('db_tls_cert is given without db_tls_key');
+    expect(refused(`db_tls_cert = ${cert}\ndb_tls_key = ${key}`)).toContain('db_tls_cert is given without db_tls_ca');
+    expect(thrown(() => loadCollectorConfig(conf('e.conf', 'db_tls_ca = none.pem'))).code).toBe('CONFIG_UNREADABLE');
+  });
+
   test('the database password comes from the environment, else the key, else the first line of the file', () => {
     const conf = (name: string, more: string) =>
       file(name, `[collector]\n[database]\ndb_addr = 10.0.0.2\ndb_user = u\n${more}\n`);

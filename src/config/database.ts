@@ -16,6 +16,8 @@ export type DatabaseConfig =
       /** Nothing prints it. */
       readonly password: string;
       readonly schema: string;
+      /** PEM; absent: not encrypted. */
+      readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string };
     };
 
 export const DEFAULT_DATABASE = 'var/orchestrator.db';
@@ -28,8 +30,16 @@ export function databaseOf(section: DatabaseSection): DatabaseConfig {
     return { engine: 'sqlite', path: resolve(expandHome(db_path ?? DEFAULT_DATABASE)) };
   }
   const server = { host: db_addr, port: db_port, user: db_user ?? '', schema: db_schema };
-  return { engine: 'mysql', ...server, password: passwordOf(section) };
+  const { db_tls_ca: ca, db_tls_cert: cert, db_tls_key: key } = section;
+  return {
+    ...{ engine: 'mysql', ...server, password: passwordOf(section) },
+    ...(ca !== undefined && {
+      tls: { ca: pem(ca), ...(cert !== undefined && key !== undefined && { cert: pem(cert), key: pem(key) }) },
+    }),
+  };
 }
+
+const pem = (file: string): string => readText(resolve(expandHome(file)));
 
 export function databaseRule(section: DatabaseSection, file: string): OrchestratorError[] {
   const problem = (key: string, message: string) =>
@@ -41,8 +51,19 @@ export function databaseRule(section: DatabaseSection, file: string): Orchestrat
     ...(db_passwd !== undefined && db_passwd_file !== undefined
       ? [problem('db_passwd', 'has both db_passwd and db_passwd_file; keep one')]
       : []),
+    ...tlsProblems(section).map(([has, lacks]) => problem(lacks, `${has} is given without ${lacks}`)),
   ];
 }
+
+function tlsProblems({ db_tls_ca, db_tls_cert, db_tls_key }: DatabaseSection): [has: string, lacks: string][] {
+  return [
+    ...(db_tls_cert !== undefined && db_tls_key === undefined ? [pair('db_tls_cert', 'db_tls_key')] : []),
+    ...(db_tls_key !== undefined && db_tls_cert === undefined ? [pair('db_tls_key', 'db_tls_cert')] : []),
+    ...(db_tls_cert !== undefined && db_tls_ca === undefined ? [pair('db_tls_cert', 'db_tls_ca')] : []),
+  ];
+}
+
+const pair = (has: string, lacks: string): [string, string] => [has, lacks];
 
 function passwordOf({ db_passwd, db_passwd_file }: DatabaseSection): string {
   const fromEnvironment = databasePasswordFromEnvironment();

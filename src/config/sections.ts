@@ -23,6 +23,11 @@ const DatabaseSchema = Type.Object({
   db_passwd: optionalText('Password of that user. `ORCHESTRATOR_DB_PASSWD` in the environment wins.'),
   db_passwd_file: optionalText('File whose first line is the password (ours); keeps it out of this file.'),
   db_schema: text('reports', 'Schema on the server; made when missing.'),
+  db_tls_ca: optionalText(
+    "PEM file with the certificate that the server's must be signed by (ours): connections are then encrypted, or refused.",
+  ),
+  db_tls_cert: optionalText('PEM file with a certificate for a server that asks for one (ours). Needs `db_tls_key`.'),
+  db_tls_key: optionalText('PEM file with the private key of `db_tls_cert` (ours).'),
 });
 
 const SecuritySchema = Type.Object({

@@ -4,6 +4,7 @@
  * Surprising: a connection that goes away is not opened again here; the pool opens the next one when it is asked to, so a
  * server that restarts costs the calls in flight (they reject with DATABASE_UNAVAILABLE) and nothing else.
  */
+import { isIP } from 'node:net';
 import type { Connection, Pool, PoolConnection } from 'mysql2/promise';
 import { OrchestratorError, toOrchestratorError } from '../../contracts/errors.js';
 import type { Logger } from '../../std/logger.js';
@@ -18,6 +19,8 @@ export interface MysqlAddress {
   /** Never part of a message. */
   readonly password: string;
   readonly schema: string;
+  /** PEM; absent: not encrypted. */
+  readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string };
 }
 
 export interface MysqlStoreOptions extends MysqlAddress {
@@ -84,8 +87,13 @@ async function loadDriver(): Promise<typeof import('mysql2/promise')> {
   }
 }
 
-export function driverOptions({ host, port, user, password, schema }: MysqlAddress) {
+/**
+ * A server that does not offer TLS is refused when it was asked for. A host name is compared with the certificate; of an
+ * address the driver cannot, so there the signature alone counts.
+ */
+export function driverOptions({ host, port, user, password, schema, tls }: MysqlAddress) {
   return {
+    ...(tls !== undefined && { ssl: { ...tls, rejectUnauthorized: true, verifyIdentity: isIP(host) === 0 } }),
     ...(host.startsWith('/') ? { socketPath: host } : { host, port }),
     ...{ user, password, database: schema, connectTimeout: CONNECT_TIMEOUT_MS, charset: 'utf8mb4' },
     ...{ supportBigNumbers: true, decimalNumbers: true, dateStrings: true, enableKeepAlive: true },
