@@ -1,7 +1,7 @@
 /**
  * Many sessions at once: what the fleet planner reads (nodes, sites, services, sessions and where they run) and what it
  * answers (a placement or a reason per session). Capacities are those of the whole machine; what sessions use is in the
- * sessions themselves. The network is a tree of hubs: node - access link - site - WAN link - core.
+ * sessions themselves. The network is a tree of hubs: node - access link - site - WAN link - core; `paths` overrule it.
  */
 import Type, { type Static } from 'typebox';
 import { ObjectiveSchema } from './plan.js';
@@ -49,6 +49,18 @@ export type FleetNode = Static<typeof FleetNodeSchema>;
 
 export const FleetSiteSchema = Type.Object({ site: Type.String({ minLength: 1 }), wan: SegmentSchema }, closed);
 export type FleetSite = Static<typeof FleetSiteSchema>;
+
+/** The network between two nodes where it is known better than the tree of hubs tells; takes the tree's place there. */
+export const FleetPathSchema = Type.Object(
+  {
+    source_node: Type.Integer(),
+    target_node: Type.Integer(),
+    latency_ms: NotNegative('One way, ms'),
+    mbit: NotNegative('Mbit/s; 0 = there is no way'),
+  },
+  closed,
+);
+export type FleetPath = Static<typeof FleetPathSchema>;
 
 const FleetCostSchema = Type.Object({
   cpu_ms: NotNegative('CPU time per packet on a node of speed 1, ms'),
@@ -148,6 +160,7 @@ export const FleetSnapshotSchema = Type.Object(
   {
     nodes: Type.Array(FleetNodeSchema, { maxItems: FLEET_NODES_MAX }),
     sites: Type.Array(FleetSiteSchema, { default: [] }),
+    paths: Type.Optional(Type.Array(FleetPathSchema)),
     services: Type.Array(FleetServiceSchema),
     profiles: Type.Array(FleetProfileSchema, { default: [] }),
     sessions: Type.Array(FleetSessionSchema, { maxItems: FLEET_SESSIONS_MAX }),

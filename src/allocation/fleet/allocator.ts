@@ -201,6 +201,12 @@ const KINDS = ['cpu', 'gpu', 'memory', 'uplink', 'downlink'] as const;
 function fullWords(state: State, resource: number): string {
   const { fleet } = state;
   const percent = ((100 * state.used[resource]!) / fleet.capacity[resource]!).toFixed(0);
+  const path = fleet.paths[resource - fleet.pathAt];
+  if (path !== undefined) {
+    const name = (id: number) => fleet.nodes[fleet.nodeIndex.get(id)!]!.node_name;
+    const ends = `${name(path.source_node)} to ${name(path.target_node)}`;
+    return `the path from ${ends} has no room: ${percent} % of what may be promised is taken`;
+  }
   const isNode = resource < fleet.wanUpAt;
   const kind = isNode
     ? KINDS[Math.floor(resource / fleet.nodeCount)]!

@@ -7,6 +7,7 @@ import { OrchestratorError } from '../../contracts/errors.js';
 import {
   FLEET_NODES_MAX,
   FLEET_SESSIONS_MAX,
+  type FleetPath,
   type FleetSnapshot,
   FleetSnapshotSchema,
   type FleetVariant,
@@ -68,6 +69,7 @@ function* crossFaults(snapshot: FleetSnapshot): Generator<string> {
   for (const [index, node] of snapshot.nodes.entries()) {
     if (node.site !== null && !sites.has(node.site)) yield `/nodes/${index}/site ${node.site} is not one of sites`;
   }
+  yield* pathFaults(snapshot.paths ?? [], nodes);
   for (const [index, service] of snapshot.services.entries()) {
     for (const [at, variant] of service.variants.entries())
       yield* variantFaults(variant, `/services/${index}/variants/${at}`);
@@ -99,6 +101,17 @@ function* unique<T>(values: readonly T[], place: string, key: string): Generator
     seen.add(value);
   }
   return seen;
+}
+
+function* pathFaults(paths: readonly FleetPath[], nodes: ReadonlySet<number>): Generator<string> {
+  const seen = new Set<string>();
+  for (const [index, { source_node, target_node }] of paths.entries()) {
+    for (const id of [source_node, target_node])
+      if (!nodes.has(id)) yield `/paths/${index} names node ${id}, which is not one of nodes`;
+    const key = `${source_node}>${target_node}`;
+    if (seen.has(key)) yield `/paths/${index} from ${source_node} to ${target_node} is listed twice`;
+    seen.add(key);
+  }
 }
 
 function* variantFaults(variant: FleetVariant, place: string): Generator<string> {

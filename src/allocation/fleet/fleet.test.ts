@@ -36,6 +36,19 @@ const weightOf = (snapshot: FleetSnapshot, made: FleetPlan): number => {
   return made.sessions.reduce((sum, one) => sum + weights.get(one.session_id)!, 0);
 };
 
+/** Every way between two nodes spelled out, one in seven of them closed. */
+const withPaths = (snapshot: FleetSnapshot): FleetSnapshot => ({
+  ...snapshot,
+  paths: snapshot.nodes.flatMap(({ node_id: source_node }) =>
+    snapshot.nodes
+      .filter(({ node_id }) => node_id !== source_node)
+      .map(({ node_id: target_node }) => {
+        const draw = (source_node * 31 + target_node * 17) % 7;
+        return { source_node, target_node, latency_ms: draw * 3, mbit: draw * 20 };
+      }),
+  ),
+});
+
 const instances = fc.record({
   nodes: fc.integer({ min: 3, max: 24 }),
   sessions: fc.integer({ min: 1, max: 60 }),
@@ -79,6 +92,19 @@ describe('a plan for many sessions', () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  test('keeps to the paths that overrule the tree of hubs', () => {
+    let admitted = 0;
+    fc.assert(
+      fc.property(instances, (instance) => {
+        const snapshot = withPaths(instanceOf(instance));
+        for (const allocator of [ORCHESTRATOR, BASELINES[3]!])
+          admitted += plan(snapshot, { iterations: 30 }, allocator).sessions.length;
+      }),
+      { numRuns: 10 },
+    );
+    expect(admitted).toBeGreaterThan(20);
   });
 
   test('is the same for the same seed and snapshot', () => {

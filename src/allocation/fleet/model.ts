@@ -2,7 +2,7 @@
  * A fleet snapshot as typed arrays: what every planner of many sessions reads. Built once, never changed.
  *
  * Resources are numbered: cpu, gpu, memory, access up and access down of every node, then WAN up and WAN down of every
- * site. Capacities are already cut at UTILISATION_CAP (memory is not: it does not queue). Waiting is taken at that cap,
+ * site, then the paths that overrule the tree (beside the access links, which they use as well). Capacities are already cut at UTILISATION_CAP (memory is not: it does not queue). Waiting is taken at that cap,
  * so a stage's time depends on nothing but its node: what is admitted keeps its promise however full the rest gets.
  * The surprising thing: a link's time is the sum over its segments, not the time of the slowest, so that a step of the
  * dynamic programme needs one pass over the nodes and not one over all pairs.
@@ -10,6 +10,7 @@
 import type {
   FleetHandler,
   FleetNode,
+  FleetPath,
   FleetService,
   FleetSession,
   FleetSnapshot,
@@ -31,7 +32,7 @@ export interface Graph {
   readonly handlers: readonly FleetHandler[];
   /** Per handler, those that feed it: one entry per link. */
   readonly feeds: readonly (readonly number[])[];
-  /** Per handler, whether its only input is the handler before it: the hub step of the programme applies. */
+  /** Per handler, whether its only input is the handler before it, in a network of hubs: the hub step applies. */
   readonly chained: readonly boolean[];
   /** Per handler, whether nothing comes after it on its path. */
   readonly ends: readonly boolean[];
@@ -100,6 +101,10 @@ export class Fleet {
   readonly downAt: number;
   readonly wanUpAt: number;
   readonly wanDownAt: number;
+  readonly pathAt: number;
+  /** By source * nodeCount + target: its number in `paths`. Empty when the tree tells all. */
+  readonly pathOf: ReadonlyMap<number, number>;
+  readonly paths: readonly FleetPath[];
 
   constructor(snapshot: FleetSnapshot) {
     const nodes = [...snapshot.nodes].sort((a, b) => a.node_id - b.node_id);
@@ -115,7 +120,13 @@ export class Fleet {
     this.downAt = 4 * count;
     this.wanUpAt = 5 * count;
     this.wanDownAt = 5 * count + sites + 1;
-    this.resourceCount = 5 * count + 2 * (sites + 1);
+    this.pathAt = 5 * count + 2 * (sites + 1);
+    this.paths = snapshot.paths ?? [];
+    const at = (id: number) => this.nodeIndex.get(id)!;
+    this.pathOf = new Map(
+      this.paths.map(({ source_node, target_node }, path) => [at(source_node) * count + at(target_node), path]),
+    );
+    this.resourceCount = this.pathAt + this.paths.length;
     this.capacity = new Float64Array(this.resourceCount);
     this.site = new Int32Array(count);
     this.accessMs = new Float64Array(count);
@@ -140,7 +151,7 @@ export class Fleet {
     this.bytes = new Float64Array(cells);
     this.possible = new Uint8Array(cells);
     this.modelCount = this.#fillOptions(options, snapshot);
-    this.graphs = graphsOf(snapshot.services, this.lnAccuracy);
+    this.graphs = graphsOf(snapshot.services, this.lnAccuracy, this.paths.length === 0);
     this.tasks = snapshot.sessions.map((session) => this.taskOf(session));
   }
 
@@ -175,6 +186,9 @@ export class Fleet {
   /** One packet from node to node, ms. */
   linkMs(from: number, to: number, bytes: number): number {
     if (from === to) return 0;
+    const path = this.paths[this.pathOf.get(from * this.nodeCount + to) ?? -1];
+    if (path !== undefined)
+      return path.mbit > 0 ? HOP_MS + path.latency_ms + bytes * msPerByte(path.mbit) : Number.POSITIVE_INFINITY;
     const out = this.site[from]!;
     const into = this.site[to]!;
     let ms = HOP_MS + this.accessMs[from]! + this.accessMs[to]!;
@@ -207,6 +221,9 @@ export class Fleet {
       this.wanDownMsPerByte[index] = msPerByte(wan.down_mbit);
       this.capacity[this.wanUpAt + index] = wan.up_mbit * UTILISATION_CAP;
       this.capacity[this.wanDownAt + index] = wan.down_mbit * UTILISATION_CAP;
+    });
+    this.paths.forEach(({ mbit }, path) => {
+      this.capacity[this.pathAt + path] = mbit * UTILISATION_CAP;
     });
     this.capacity[this.wanUpAt + this.siteCount] = Number.POSITIVE_INFINITY;
     this.capacity[this.wanDownAt + this.siteCount] = Number.POSITIVE_INFINITY;
@@ -269,7 +286,7 @@ function optionsOf(services: readonly FleetService[]): OptionPlace[] {
   );
 }
 
-function graphsOf(services: readonly FleetService[], lnAccuracy: Float64Array): Map<string, Graph[]> {
+function graphsOf(services: readonly FleetService[], lnAccuracy: Float64Array, isTree: boolean): Map<string, Graph[]> {
   let next = 0;
   const graphs = new Map<string, Graph[]>();
   for (const service of services) {
@@ -305,7 +322,7 @@ function graphsOf(services: readonly FleetService[], lnAccuracy: Float64Array): 
           lnAccuracyRest: best,
           lnAccuracyRestWorst: worst,
         },
-        chained: feeds.map((one, index) => one.length === 1 && one[0] === index - 1),
+        chained: feeds.map((one, index) => isTree && one.length === 1 && one[0] === index - 1),
         ends: handlers.map((_, index) => !feeds.some((one) => one.includes(index))),
         lnAccuracy: Math.log(variant.accuracy),
       };

@@ -311,12 +311,14 @@ export class Router {
 
   #linkPrice(from: number, to: number, mbit: number): number {
     if (from === to) return 0;
-    const { site, siteCount, upAt, downAt, wanUpAt, wanDownAt } = this.#fleet;
+    const { site, siteCount, upAt, downAt, wanUpAt, wanDownAt, pathAt, pathOf, nodeCount } = this.#fleet;
     const { price } = this.#state;
     const out = site[from]!;
     const into = site[to]!;
-    const segments =
-      out === into ? [upAt + from, downAt + to] : [upAt + from, wanUpAt + out, wanDownAt + into, downAt + to];
+    const path = pathOf.get(from * nodeCount + to);
+    const segments = [upAt + from, downAt + to];
+    if (path !== undefined) segments.push(pathAt + path);
+    else if (out !== into) segments.push(wanUpAt + out, wanDownAt + into);
     let sum = 0;
     for (const segment of segments) {
       if (segment === wanUpAt + siteCount || segment === wanDownAt + siteCount) continue;

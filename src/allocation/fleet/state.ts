@@ -196,9 +196,14 @@ export class Appraiser {
   }
 
   #takeLink(from: number, to: number, mbit: number): void {
-    const { upAt, downAt, wanUpAt, wanDownAt, site, siteCount } = this.#fleet;
+    const { upAt, downAt, wanUpAt, wanDownAt, pathAt, pathOf, nodeCount, site, siteCount } = this.#fleet;
     this.#take(upAt + from, mbit);
     this.#take(downAt + to, mbit);
+    const path = pathOf.get(from * nodeCount + to);
+    if (path !== undefined) {
+      this.#take(pathAt + path, mbit);
+      return;
+    }
     const out = site[from]!;
     const into = site[to]!;
     if (out === into) return;

@@ -8,6 +8,7 @@ import type {
   FleetAlternative,
   FleetHandler,
   FleetNode,
+  FleetPath,
   FleetPlan,
   FleetPlanned,
   FleetSession,
@@ -55,6 +56,7 @@ class FleetCheck {
   readonly #nodes: ReadonlyMap<number, FleetNode>;
   readonly #sites: ReadonlyMap<string, FleetSite>;
   readonly #profiles: ReadonlyMap<string, FleetSnapshot['profiles'][number]>;
+  readonly #paths: ReadonlyMap<string, FleetPath>;
   readonly #load = new Map<string, number>();
   readonly #models = new Map<string, number>();
   readonly #held: ReadonlySet<number>;
@@ -68,6 +70,7 @@ class FleetCheck {
     this.#plan = plan;
     this.#snapshot = snapshot;
     this.#nodes = new Map(snapshot.nodes.map((one) => [one.node_id, one]));
+    this.#paths = new Map((snapshot.paths ?? []).map((one) => [`${one.source_node} ${one.target_node}`, one]));
     this.#sites = new Map(snapshot.sites.map((one) => [one.site, one]));
     this.#profiles = new Map(snapshot.profiles.map((one) => [`${one.handler_type} ${one.key} ${one.node_id}`, one]));
   }
@@ -195,6 +198,9 @@ class FleetCheck {
   #linkMs(from: FleetNode, to: FleetNode, bytes: number): number {
     if (from === to) return 0;
     const packetMs = (mbit: number) => ((bytes * 8) / (mbit * 1000)) * (1 + allenCunneen(1, UTILISATION_CAP));
+    const path = this.#paths.get(`${from.node_id} ${to.node_id}`);
+    if (path !== undefined)
+      return path.mbit > 0 ? HOP_MS + path.latency_ms + packetMs(path.mbit) : Number.POSITIVE_INFINITY;
     let ms =
       HOP_MS +
       from.access.latency_ms +
@@ -228,6 +234,11 @@ class FleetCheck {
     if (from === to) return;
     this.#add(`up ${from.node_id}`, mbit);
     this.#add(`down ${to.node_id}`, mbit);
+    const pair = `${from.node_id} ${to.node_id}`;
+    if (this.#paths.has(pair)) {
+      this.#add(`path ${pair}`, mbit);
+      return;
+    }
     if (from.site === to.site) return;
     if (from.site !== null) this.#add(`wan up ${from.site}`, mbit);
     if (to.site !== null) this.#add(`wan down ${to.site}`, mbit);
@@ -248,6 +259,7 @@ class FleetCheck {
       within(`up ${node.node_id}`, node.access.up_mbit * UTILISATION_CAP);
       within(`down ${node.node_id}`, node.access.down_mbit * UTILISATION_CAP);
     }
+    for (const [pair, { mbit }] of this.#paths) within(`path ${pair}`, mbit * UTILISATION_CAP);
     for (const { site, wan } of this.#snapshot.sites) {
       within(`wan up ${site}`, wan.up_mbit * UTILISATION_CAP);
       within(`wan down ${site}`, wan.down_mbit * UTILISATION_CAP);
