@@ -15,6 +15,7 @@ import { addPlanCommand } from './commands/plan.js';
 import { addSessionCommands } from './commands/sessions.js';
 import { addSqlCommand } from './commands/sql.js';
 import { addTopCommand } from './commands/top.js';
+import { addWhatIfCommands } from './commands/whatif.js';
 import { reportError, usage } from './output.js';
 
 function createProgram(): Command {
@@ -39,6 +40,7 @@ function createProgram(): Command {
   addGalleryCommands(program);
   addModelCommands(program);
   addPlanCommand(program);
+  addWhatIfCommands(program);
   addTopCommand(program);
   addSqlCommand(program);
   addExportCommand(program);

@@ -1,6 +1,7 @@
 /** Client of the coordinator: everything that a user or a page can ask. */
 import { StringDecoder } from 'node:string_decoder';
 import type { OrchestratorEvent } from '../contracts/event.js';
+import type { FleetSnapshot } from '../contracts/fleet.js';
 import type { Loss } from '../contracts/loss.js';
 import type { NodeView } from '../contracts/node.js';
 import type { SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
@@ -59,6 +60,8 @@ export interface CoordinatorClient {
   /** Events as they happen, those after `after` first; ends when `signal` aborts or the coordinator goes. */
   followEvents(options: { signal: AbortSignal; after?: number }): AsyncGenerator<OrchestratorEvent>;
   snapshot(): Promise<ClusterSnapshot>;
+  /** The snapshot that plans for many sessions read. */
+  fleet(): Promise<FleetSnapshot>;
   health(): Promise<CoordinatorHealth>;
   close(): Promise<void>;
 }
@@ -99,6 +102,7 @@ export function createCoordinatorClient(options: CoordinatorClientOptions): Coor
       }
     },
     snapshot: () => get('/v1/snapshot'),
+    fleet: () => get('/v1/fleet'),
     health: () => get('/v1/health'),
     close: () => http.close(),
   };

@@ -82,6 +82,11 @@ export interface Profile {
 /** Parameters that decide a handler's cost; paths, sources and thresholds do not. */
 const COST_PARAMS = ['model', 'size', 'predictor', 'width', 'height', 'quality', 'dim'] as const;
 
+/** Only those. */
+export function costParams(params: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(COST_PARAMS.flatMap((name) => (params[name] === undefined ? [] : [[name, params[name]]])));
+}
+
 export function profileKey(params: Record<string, unknown>): string {
   return COST_PARAMS.filter((name) => params[name] !== undefined)
     .map((name) => `${name}=${String(params[name])}`)

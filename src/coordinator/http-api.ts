@@ -9,6 +9,7 @@ import {
   ServiceViewSchema,
 } from '../client/answers.js';
 import { EventSchema } from '../contracts/event.js';
+import { FleetSnapshotSchema } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import { NodeViewSchema } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
@@ -168,6 +169,16 @@ function clusterRoutes(app: HttpServer, options: HttpApiOptions): void {
       ...{ timestamp: clock.now(), epoch, nodes: nodes(), sessions: sessions.list() },
       allocation: table.snapshot(),
     }),
+  );
+  app.get(
+    '/v1/fleet',
+    {
+      schema: {
+        summary: 'The snapshot that plans for many sessions are made from; `orchestrator plan` reads it',
+        response: { 200: FleetSnapshotSchema },
+      },
+    },
+    async () => table.fleet(),
   );
   app.get(
     '/v1/health',

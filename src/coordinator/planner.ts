@@ -65,9 +65,7 @@ function heldService(
   current: SessionPlan,
   missing: ReadonlySet<number>,
 ): { service: Service; variant: Variant } | null {
-  const variant = service.variants.find(
-    (one) => labelOf(service, one, current) === current.variant && fits(one, current),
-  );
+  const variant = variantOf(service, current);
   if (variant === undefined) return null;
   const handlers = variant.handlers.map((handler) => {
     const planned = current.handlers.find((one) => one.handler_id === handler.handler_id)!;
@@ -80,6 +78,11 @@ function heldService(
     };
   });
   return { service: { ...service, variants: [{ ...variant, handlers }] }, variant };
+}
+
+/** The variant of the service that a plan runs; undefined when the service has changed meanwhile. */
+export function variantOf(service: Service, plan: SessionPlan): Variant | undefined {
+  return service.variants.find((one) => labelOf(service, one, plan) === plan.variant && fits(one, plan));
 }
 
 function fits(variant: Variant, plan: SessionPlan): boolean {

@@ -4,12 +4,14 @@
  * plans are made one at a time, so that two of them cannot both take the same free core.
  */
 import { OrchestratorError } from '../contracts/errors.js';
+import type { FleetSnapshot } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { PlanRequest, Snapshot } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
+import { fleetSnapshot } from './fleet-snapshot.js';
 import type { LinkTable } from './link-table.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
@@ -86,6 +88,15 @@ export class SessionTable {
       .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
     const { registry, profiles, links } = this.#options;
     return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current, links });
+  }
+
+  /** Every session that has not ended with where it runs, and the whole cluster: for plans of many sessions. */
+  fleet(): FleetSnapshot {
+    const { registry, profiles, links, services } = this.#options;
+    return fleetSnapshot({
+      ...{ nodes: registry.all(), services, records: this.active(), profiles: profiles.current, links },
+      requestOf: (record) => this.planRequest(record),
+    });
   }
 
   /** Runs `work` when no other plan is being made. */

@@ -33,7 +33,8 @@ export function allocatorSnapshot({ nodes, holding, except, profiles, links }: S
   return residualSnapshot(base, others);
 }
 
-function snapshotNode({ file, status }: RegisteredNode, holding: SnapshotInput['holding']): SnapshotNode {
+/** A node with all that it has, whatever sessions take of it. */
+export function snapshotNode({ file, status }: RegisteredNode, holding: SnapshotInput['holding']): SnapshotNode {
   const facts = status.facts ?? UNKNOWN_FACTS;
   const gpus = facts.gpus.length;
   let loadedMb = 0;

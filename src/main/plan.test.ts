@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ALGORITHMS, planFile } from './plan.js';
+import { askCapacity, askWhatIf, readFleet } from './whatif.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'plan-'));
 
@@ -51,5 +52,30 @@ describe('plan', () => {
     ],
   ])('says what is wrong: %s', async (message, change) => {
     await expect(planFile({ ...options, ...change })).rejects.toThrow(message);
+  });
+});
+
+describe('whatif and capacity', () => {
+  const fleet = readFleet(file);
+
+  test('say what is left when a node is gone, and how many more fit', () => {
+    const lost = askWhatIf(fleet, { lose: ['edge'], add: 0, asked: null });
+    expect(lost.plan.sessions.flatMap((one) => one.placement).every((one) => one.node_id === 1)).toBe(true);
+    const asked = { service: 'faces', objective: { fps: 12 } };
+    const { running, more, moreSmaller, objective } = askCapacity(fleet, asked);
+    expect(running).toBe(0);
+    expect(objective).toEqual({ fps: 12, latency_ms_max: 200, accuracy_min: 0.85 });
+    expect(more).toBeGreaterThan(0);
+    const { added } = askWhatIf(fleet, { lose: [], add: moreSmaller + 1, asked });
+    expect(added.admitted).toBeLessThan(added.asked);
+  });
+
+  test.each([
+    [{ lose: ['nowhere'], add: 0, asked: null }, 'no node is nowhere; known: camera, edge'],
+    [{ lose: [], add: 1, asked: null }, 'say of which service'],
+    [{ lose: [], add: 1, asked: { service: 'cars', objective: {} } }, 'no service is cars; known: faces'],
+    [{ lose: [], add: 5000, asked: null }, 'add 5000 is more than 4096'],
+  ])('%j is refused', (options, message) => {
+    expect(() => askWhatIf(fleet, options)).toThrow(message);
   });
 });

@@ -8,6 +8,7 @@
  * Where a graph forks or joins, links other than that from the handler before are left out: the value is then not less
  * than the truth, which is what a bound needs. Shared models' memory is left out likewise.
  */
+import { OrchestratorError } from '../../contracts/errors.js';
 import { FIT_EPSILON } from '../bounds.js';
 import type { Fleet, Graph, Task } from './model.js';
 import { ADMITTED_UTILITY, type Appraiser, type Placed } from './state.js';
@@ -46,6 +47,8 @@ export class Pricer {
   #inHand = 0;
 
   constructor(fleet: Fleet, appraiser: Appraiser, price: Float64Array) {
+    if (fleet.paths.length > 0)
+      throw new OrchestratorError('FLEET_SNAPSHOT_INVALID', '/paths: a bound is known for a tree of hubs only');
     this.#fleet = fleet;
     this.#appraiser = appraiser;
     this.#price = price;

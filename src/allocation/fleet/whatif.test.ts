@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest';
+import type { FleetSnapshot } from '../../contracts/fleet.js';
+import { allocateFleet, ORCHESTRATOR } from './allocator.js';
+import { instanceOf } from './instances.js';
+import { capacityOf, whatIf } from './whatif.js';
+
+/** The instance with every session running. */
+function running(): FleetSnapshot {
+  const snapshot = instanceOf({ nodes: 6, sessions: 6, seed: 3 });
+  const placed = new Map(
+    allocateFleet(snapshot, ORCHESTRATOR, { iterations: 200 }).sessions.map((one) => [one.session_id, one]),
+  );
+  const sessions = snapshot.sessions.flatMap((one) => {
+    const { placement, variant } = placed.get(one.session_id) ?? {};
+    return placement === undefined ? [] : [{ ...one, previous: placement, previous_variant: variant }];
+  });
+  return { ...snapshot, sessions };
+}
+
+const fleet = running();
+const added = {
+  service: fleet.services[0]!.service_name,
+  objective: { fps: 15, latency_ms_max: 400, accuracy_min: 0.6 },
+  source_node: 0,
+};
+
+describe('what if', () => {
+  test('nothing changes, nothing moves', () => {
+    const answer = whatIf(fleet, { lose: [], add: 0, added: null });
+    expect(answer).toMatchObject({
+      running: { kept: fleet.sessions.length, now: fleet.sessions.length },
+      degraded: [],
+    });
+    expect(answer.plan.moved).toBe(0);
+  });
+
+  test('nobody runs on a node that is gone', () => {
+    const strong = fleet.nodes.at(-1)!.node_id;
+    const { plan } = whatIf(fleet, { lose: [strong], add: 0, added: null });
+    expect(plan.sessions.flatMap((one) => one.placement).map((one) => one.node_id)).not.toContain(strong);
+  });
+
+  test('a capacity is what fits, and one more does not', () => {
+    const { more, moreSmaller, bottleneck } = capacityOf(fleet, added);
+    expect(more).toBeLessThanOrEqual(moreSmaller);
+    expect(moreSmaller).toBeGreaterThan(0);
+    expect(bottleneck).not.toBeNull();
+    const all = (add: number) => whatIf(fleet, { lose: [], add, added }).added;
+    expect(all(moreSmaller)).toEqual({ admitted: moreSmaller, asked: moreSmaller });
+    expect(all(moreSmaller + 1).admitted).toBeLessThan(moreSmaller + 1);
+  });
+});
