@@ -1,5 +1,5 @@
 /** `up` and `demo` of the built program: found without an address, explained, and nothing outlives them, not even kill -9. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +44,10 @@ afterEach(() => {
 });
 
 function startUp(...args: string[]): Promise<{ child: ChildProcess; facts: Facts }> {
-  const child = spawn(process.execPath, [cliEntry(), 'up', '--port', '0', '--json', ...args], { cwd: root });
+  return factsOf(spawn(process.execPath, [cliEntry(), 'up', '--port', '0', '--json', ...args], { cwd: root }));
+}
+
+function factsOf(child: ChildProcessWithoutNullStreams): Promise<{ child: ChildProcess; facts: Facts }> {
   started.add(child);
   return new Promise((resolve, reject) => {
     let [out, err] = ['', ''];
@@ -68,6 +71,14 @@ async function gone(pids: readonly number[]): Promise<boolean> {
 }
 
 describe('up', () => {
+  test('ends with the shell that npm started it in', async () => {
+    const command = `"${process.execPath}" "${cliEntry()}" up --port 0 --json --nodes 1; exit`;
+    const environment = { ...process.env, npm_execpath: 'npm' };
+    const { child, facts } = await factsOf(spawn('sh', ['-c', command], { cwd: root, env: environment }));
+    child.kill('SIGKILL');
+    expect(await gone(facts.nodes.map((node) => node.pid))).toBe(true);
+  });
+
   test(
     'the other commands find it; refusals say what would fit; kill -9 of it ends all of it',
     async () => {
