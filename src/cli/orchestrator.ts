@@ -7,6 +7,7 @@ import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addDbCommands } from './commands/db.js';
 import { addExportCommand } from './commands/export.js';
+import { addFigureCommands } from './commands/figures.js';
 import { addGalleryCommands } from './commands/gallery.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
@@ -39,6 +40,7 @@ function createProgram(): Command {
   addNodeCommands(program);
   addGalleryCommands(program);
   addModelCommands(program);
+  addFigureCommands(program);
   addPlanCommand(program);
   addWhatIfCommands(program);
   addTopCommand(program);

@@ -90,6 +90,10 @@ export const ERROR_CATALOGUE = {
   MODEL_INVALID: { status: 400, help: 'A model file cannot be converted or loaded.' },
   PICTURE_INVALID: { status: 400, help: 'A picture cannot be decoded (corrupt, truncated or of an unknown format).' },
   PICTURE_TOO_LARGE: { status: 413, help: 'A picture has more pixels than are accepted.' },
+  DATASET_INVALID: {
+    status: 400,
+    help: 'A folder to evaluate on is missing or empty, or its annotations or pairs are wrong.',
+  },
   GALLERY_INVALID: { status: 400, help: 'A gallery folder is missing, empty, or no face was found in it.' },
   GPU_UNAVAILABLE: { status: 400, help: 'gpu: true was asked for, but no CUDA provider is there.' },
   SOURCE_FORBIDDEN: {

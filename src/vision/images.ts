@@ -98,6 +98,11 @@ export async function resizeFrame(frame: Pixels, w: number, h: number): Promise<
   return frameOf(data, w, h);
 }
 
+/** Left and right exchanged. */
+export async function mirrorFrame(frame: Pixels): Promise<Frame> {
+  return frameOf(await fromPixels(frame).flop().raw().toBuffer(), frame.width, frame.height);
+}
+
 /** How a frame meets the input of a net: proportions kept in the top left corner of black, or stretched over all of it. */
 export type Fit = 'letterbox' | 'stretch';
 

@@ -10,6 +10,9 @@ import { OrchestratorError } from '../../contracts/errors.js';
 export const SOURCE_FILES_MAX = 1_000_000;
 
 const PICTURE_EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
+
+export const isPictureName = (name: string): boolean => PICTURE_EXTENSIONS.has(extname(name).toLowerCase());
+
 export interface SourceFile {
   /** As the source names it, with the pattern replaced by what matched: what `metadata.input` says. */
   readonly name: string;
@@ -60,7 +63,7 @@ function kindOf(path: string | null): 'file' | 'directory' | null {
 
 function picturesIn(directory: string, allowedPath: (path: string) => string): string[] {
   return filesOf(directory, allowedPath)
-    .filter((file) => PICTURE_EXTENSIONS.has(extname(file).toLowerCase()))
+    .filter(isPictureName)
     .sort(naturally)
     .map((file) => join(directory, file));
 }
