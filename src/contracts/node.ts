@@ -21,6 +21,12 @@ export const NodeFileSchema = Type.Object(
       }),
     ),
     tls: Type.Optional(Type.Boolean({ description: 'True: its agent serves https' })),
+    control: Type.Optional(
+      Type.Enum(['reference'], {
+        description:
+          "It speaks the reference's control protocol only: for services with a fixed placement, links to its like only",
+      }),
+    ),
     /** Link from this node to the others until it is measured. */
     rtt_ms: Type.Number({ minimum: 0, default: 0.5, description: 'Round trip to other nodes until measured, ms' }),
     bandwidth_mbit: Type.Number({

@@ -109,7 +109,9 @@ export class LinkProbes {
     const pairs = nodes.length * (nodes.length - 1);
     const loads = this.#plannedCpu();
     const isFree = ({ file, status }: RegisteredNode) =>
-      status.state === 'up' && (loads.get(file.node_id) ?? 0) <= LOAD_MAX * 1000 * (status.facts?.cpu_cores ?? 1);
+      file.control === undefined &&
+      status.state === 'up' &&
+      (loads.get(file.node_id) ?? 0) <= LOAD_MAX * 1000 * (status.facts?.cpu_cores ?? 1);
     for (let looked = 0; looked < Math.min(pairs, LOOKED_AT_MAX); looked++) {
       this.#cursor = (this.#cursor + 1) % pairs;
       const at = this.#cursor % nodes.length;

@@ -6,6 +6,7 @@
 
 import { nodeUrl } from '../client/addresses.js';
 import { createNodeClient, type NodeClient } from '../client/node-client.js';
+import { createReferenceNodeClient } from '../client/reference-node-client.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { NodeFile, NodeView, ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
@@ -66,7 +67,11 @@ export class NodeRegistry {
     const { token, tlsCa, bounds, clock } = this.#options;
     const url = nodeUrl(file);
     // A node that takes longer than this to take an order is as good as lost, and an order may be repeated.
-    const client = createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs });
+    const peer = (nodeId: number) => this.#entries.get(nodeId)?.file;
+    const client =
+      file.control === 'reference'
+        ? createReferenceNodeClient({ file, url, peer, clock })
+        : createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs });
     const change = (kind: NodeChange) => this.#changed(file.node_id, kind);
     const prober = new NodeProber({ file, client, bounds, clock, epoch: () => this.#epoch, change });
     return { file, url, client, prober, status: prober.status, savedAt: 0 };
