@@ -26,7 +26,7 @@ function createProgram(): Command {
     .option('--json', 'print results (and errors) as JSON')
     .option(
       '--coordinator <url>',
-      'address of the coordinator (default: ORCHESTRATOR_URL, the running `up`, port 7000 here)',
+      'address of the coordinator, or of several, by commas (default: ORCHESTRATOR_URL, the running `up`, port 7000 here)',
     )
     .option('--progress', 'show progress also when stderr is no terminal')
     .option('--debug', 'show the stack of an error')

@@ -18,10 +18,13 @@ export const HealthSchema = Type.Object({
 export type Health = Static<typeof HealthSchema>;
 
 export const CoordinatorHealthSchema = Type.Object({
-  status: Type.String(),
-  epoch: Type.Integer({ description: 'Fencing number of this coordinator; grows with every start' }),
+  status: Type.String({ description: '`ok`, or `follower` where another coordinator leads' }),
+  epoch: Type.Integer({ description: 'Fencing number of this coordinator; grows with every start; 0 of a follower' }),
   nodes: Type.Record(Type.String(), Type.Integer(), { description: 'Nodes by state' }),
   sessions: Type.Record(Type.String(), Type.Integer(), { description: 'Sessions by observed state' }),
+  leader: Type.Optional(
+    Nullable(Type.String({ description: 'Of one that follows: where the one is that leads; null when nobody does' })),
+  ),
 });
 export type CoordinatorHealth = Static<typeof CoordinatorHealthSchema>;
 

@@ -14,9 +14,10 @@ import type {
   NodeLink,
   ServiceView,
 } from './answers.js';
-import { createHttpClient } from './http.js';
+import { createFollowingClient } from './following.js';
 
 export interface CoordinatorClientOptions {
+  /** `http://host:port`; several, separated by commas, where several coordinators share one database. */
   readonly url: string;
   readonly token: string | null;
   readonly tlsCa?: string | undefined;
@@ -67,11 +68,14 @@ export interface CoordinatorClient {
 }
 
 export function createCoordinatorClient(options: CoordinatorClientOptions): CoordinatorClient {
-  const http = createHttpClient({ ...options, unreachable: 'SERVICE_UNREACHABLE', peer: 'coordinator' });
+  const urls = options.url.split(',').map((url) => url.trim());
+  const http = createFollowingClient({ ...options, urls, unreachable: 'SERVICE_UNREACHABLE', peer: 'coordinator' });
   const get = async <T>(path: string, query?: Record<string, number | string | undefined>) =>
     (await http.request('GET', path, { query })) as T;
   return {
-    url: http.url,
+    get url() {
+      return http.url;
+    },
     nodes: () => get('/v1/nodes'),
     links: (node) => get('/v1/links', { node }),
     probeLink: async (source_node, target_node) => {

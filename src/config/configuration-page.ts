@@ -26,7 +26,7 @@ problem with file, line and code.
   \`--insecure\` is given.
 
 Environment: \`ORCHESTRATOR_TOKEN\` (token of daemons and of the command line), \`ORCHESTRATOR_URL\` (address of the coordinator
-for the command line), \`XDG_CACHE_HOME\`.
+for the command line; several, separated by commas, where several share one database), \`XDG_CACHE_HOME\`.
 
 This page is written from \`src/config/sections.ts\`: after changing it, run \`npm run docs\`.
 `;

@@ -35,6 +35,8 @@ export interface CoordinatorConfig {
   readonly serviceTypePath: string;
   /** 0: never. */
   readonly linkProbePeriodS: number;
+  /** Null: where it listens. */
+  readonly advertisedUrl: string | null;
   readonly database: DatabaseConfig;
   readonly token: string | null;
   readonly tls: TlsConfig;
@@ -91,6 +93,7 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     handlerTypePath: coordinator.handler_type_path === undefined ? null : path(coordinator.handler_type_path),
     serviceTypePath: path(coordinator.service_type_path),
     linkProbePeriodS: coordinator.link_probe_period_s,
+    advertisedUrl: coordinator.advertised_url ?? null,
     database: databaseOf(database),
     token: tokenOf(security),
     tls: tlsOf(security),

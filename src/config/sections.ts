@@ -46,6 +46,13 @@ export const CoordinatorFileSchema = Type.Object({
   coordinator: Type.Object({
     coordinator_addr: text(LOOPBACK, 'Address to listen on (ours). Off loopback a token is required.'),
     coordinator_port: port(7000, 'Port to listen on (ours); 0 = any free one.'),
+    advertised_url: Type.Optional(
+      Type.String({
+        pattern: '^https?://[^/\\s,]+$',
+        description:
+          'Where clients reach this coordinator (ours), named by the others where several share one MySQL or MariaDB. Default: where it listens.',
+      }),
+    ),
     node_path: text('resources/nodes', 'Directory of node files.'),
     handler_type_path: optionalText('Directory of handler type files: custom types, or other default costs.'),
     service_type_path: text('resources/services', 'Directory of service files.'),

@@ -74,6 +74,10 @@ export const ERROR_CATALOGUE = {
     status: 409,
     help: 'No placement meets the objective; the reasons and the nearest objective that fits are attached.',
   },
+  NOT_LEADER: {
+    status: 503,
+    help: 'Another coordinator leads, or none does yet; `context.leader` says where it is. Ask there, or again.',
+  },
   SESSION_STALE: { status: 409, help: 'The request has an older epoch or generation than the node has already seen.' },
   // nodes and handlers
   NODE_NOT_FOUND: { status: 404, help: 'No node has that id or name; `orchestrator node list` shows them.' },

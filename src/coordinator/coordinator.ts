@@ -54,8 +54,13 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   try {
     await Promise.all([table.load(), profiles.start(), registry.start()]);
     const epoch = await newestEpoch(options, registry);
+    options.state.fence(epoch);
     registry.lead(epoch);
-    const reconciler = new Reconciler({ table, registry, failover, events, epoch, bounds, clock, logger });
+    tellLead(options, epoch, events);
+    const reconciler = new Reconciler({
+      ...{ table, registry, failover, events, epoch, bounds, clock, logger },
+      leads: () => options.lead?.holds() ?? true,
+    });
     closers.push(async () => {
       reconciler.close();
       await reconciler.settle();
@@ -88,12 +93,20 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
  * Greater than every one handed out by this store, and than every one that a node has seen: the coordinator that was
  * started last owns the nodes, also after its store was lost and begins at 1 again.
  */
-async function newestEpoch({ state, logger }: CoordinatorOptions, registry: NodeRegistry): Promise<number> {
+async function newestEpoch({ state, lead, logger }: CoordinatorOptions, registry: NodeRegistry): Promise<number> {
   const seen = Math.max(0, ...registry.all().map(({ status }) => status.epoch));
-  let epoch = await state.nextEpoch();
-  for (let skipped = 0; epoch <= seen && skipped < EPOCHS_SKIPPED_MAX; skipped++) epoch = await state.nextEpoch();
+  let epoch = await state.nextEpoch(lead?.holder);
+  for (let skipped = 0; epoch <= seen && skipped < EPOCHS_SKIPPED_MAX; skipped++) {
+    epoch = await state.nextEpoch(lead?.holder);
+  }
   if (epoch <= seen) logger.error({ epoch, seen }, `nodes have seen epoch ${seen} and will take nothing from ${epoch}`);
   return epoch;
+}
+
+/** Of several coordinators: which one decides from now on. */
+function tellLead({ lead }: CoordinatorOptions, epoch: number, events: EventLog): void {
+  if (lead === undefined) return;
+  events.emit({ kind: 'coordinator.leads', message: `coordinator ${lead.url} leads | epoch ${epoch}` });
 }
 
 /** Removes old sessions and events from the store, now and then. */

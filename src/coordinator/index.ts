@@ -1,3 +1,4 @@
 /** The coordinator as the composition root starts it. */
-export { type Coordinator, createCoordinator } from './coordinator.js';
+export { createController } from './controller.js';
+export { createCoordinator } from './coordinator.js';
 export { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';

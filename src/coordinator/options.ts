@@ -25,9 +25,21 @@ export interface CoordinatorOptions {
   readonly state: StateStore;
   /** What nodes reported: profiles are read back from it, and what became of packets; null: declared costs only. */
   readonly telemetry: Pick<TelemetryStore, 'profiles' | 'ledger' | 'packets'> | null;
+  /** Absent: it leads as long as it runs. */
+  readonly lead?: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly bounds?: Partial<CoordinatorBounds>;
+}
+
+/** In whose name a coordinator decides that shares its store with others. */
+export interface Leadership {
+  /** Of the lease. */
+  readonly holder: string;
+  /** Where clients reach it. */
+  readonly url: string;
+  /** Whether it may still tell nodes anything: false before another one can lead. */
+  holds(): boolean;
 }
 
 export interface CoordinatorBounds {

@@ -35,6 +35,8 @@ export interface ReconcilerOptions {
   readonly failover: Failover;
   readonly events: EventLog;
   readonly epoch: number;
+  /** False: another coordinator may lead, and nothing is sent to any node. */
+  leads(): boolean;
   readonly bounds: CoordinatorBounds;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -195,7 +197,7 @@ export class Reconciler {
 
   /** A node that has seen a newer coordinator takes nothing from this one. */
   #mayCommand(record: SessionRecord, { file, status }: RegisteredNode): boolean {
-    if (status.state !== 'up') return false;
+    if (status.state !== 'up' || !this.#options.leads()) return false;
     if (status.epoch <= this.#options.epoch) return true;
     record.problems.set(
       file.node_id,
@@ -264,7 +266,8 @@ export class Reconciler {
 
   /** Nodes that should not have this session any more, and have it, are told so. */
   async #removeEverywhere(sessionId: number, where: (nodeId: number) => boolean = () => true): Promise<void> {
-    const { registry, epoch } = this.#options;
+    const { registry, epoch, leads } = this.#options;
+    if (!leads()) return;
     const nodes = registry
       .all()
       .filter(({ file, status }) => status.epoch <= epoch && where(file.node_id))

@@ -65,8 +65,10 @@ export interface ClusterOptions {
    * listen without a token when there is none: for networks that the caller has made for itself.
    */
   readonly address?: string;
-  /** Port of the coordinator; any free one when absent or 0. */
+  /** Port of the first coordinator; any free one when absent or 0. */
   readonly port?: number;
+  /** Coordinators that share the database, which must be a server then; 1 when absent. */
+  readonly coordinators?: number;
   readonly token: string | null;
   readonly reportPeriodS?: number;
   /** The `[database]` section; one SQLite file in the data directory when absent. */
@@ -74,13 +76,17 @@ export interface ClusterOptions {
 }
 
 export interface LocalCluster {
+  /** Of several coordinators: all of them, separated by commas. */
   readonly coordinatorUrl: string;
   readonly collectorUrl: string | null;
   readonly database: string;
   readonly coordinator: CoordinatorClient;
   readonly collector: CollectorClient | null;
   /** Their processes, as `nodes` has those of the agents. */
-  readonly controllers: { readonly coordinator: ChildDaemon; readonly collector: ChildDaemon | null };
+  readonly controllers: {
+    readonly coordinators: readonly { readonly url: string; readonly daemon: ChildDaemon }[];
+    readonly collector: ChildDaemon | null;
+  };
   readonly nodes: readonly {
     readonly node: ClusterNode;
     readonly url: string;
@@ -91,15 +97,22 @@ export interface LocalCluster {
 }
 
 export async function startCluster(options: ClusterOptions): Promise<LocalCluster> {
-  const { dataDir, nodes, token, address = LOOPBACK } = options;
+  const { dataDir, nodes, token, address = LOOPBACK, coordinators: count = 1 } = options;
   for (const part of ['config', 'nodes', 'logs']) mkdirSync(join(dataDir, part), { recursive: true });
-  const [coordinatorPort, collectorPort, ...nodePorts] = await freePorts(2 + nodes.length, address);
-  const ports = { coordinator: options.port || coordinatorPort!, collector: collectorPort!, nodes: nodePorts };
+  const [collectorPort, ...freed] = await freePorts(1 + count + nodes.length, address);
+  const nodePorts = freed.slice(count);
+  const [firstPort, ...otherPorts] = freed.slice(0, count);
+  const ports = {
+    coordinators: [options.port || firstPort!, ...otherPorts],
+    collector: collectorPort!,
+    nodes: nodePorts,
+  };
   const agentUrls = nodes.map((node, index) => httpUrl(addressOf(options, node), nodePorts[index]!));
   const network = await ShapedNetwork.open(nodes.map((node, index) => ({ ...node, url: agentUrls[index]! })));
   writeConfiguration(options, ports, network);
 
-  const coordinatorUrl = httpUrl(address, ports.coordinator);
+  const coordinatorUrls = ports.coordinators.map((port) => httpUrl(address, port));
+  const coordinatorUrl = coordinatorUrls.join(',');
   const collectorUrl = options.collector ? httpUrl(address, ports.collector) : null;
   const coordinator = createCoordinatorClient({ url: coordinatorUrl, token });
   const collector = collectorUrl === null ? null : createCollectorClient({ url: collectorUrl, token });
@@ -122,8 +135,11 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     const agent = daemon(node.node_name, 'node', () => client.health(), node.network?.launcher);
     return { node, url, daemon: agent, client, dataDir: join(dataDir, node.node_name) };
   });
-  const last = daemon('coordinator', 'coordinator', () => coordinator.health());
-  const daemons = [...(ingest === null ? [] : [ingest]), ...agents.map((agent) => agent.daemon), last];
+  const coordinators = coordinatorUrls.map((url, index) => {
+    const client = createCoordinatorClient({ url, token });
+    return { url, client, daemon: daemon(coordinatorName(index), 'coordinator', () => client.health()) };
+  });
+  const daemons = [...(ingest === null ? [] : [ingest]), ...[...agents, ...coordinators].map((one) => one.daemon)];
   const killAll = () => {
     for (const one of daemons) one.killGroup();
   };
@@ -134,9 +150,13 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   let started = false;
   const close = async () => {
     // Agents first: they drain what they run; the coordinator must not call that a loss and re-place it meanwhile.
-    await Promise.all([last.stop(), ...agents.map((agent) => agent.daemon.stop())]);
+    await Promise.all([...coordinators, ...agents].map((one) => one.daemon.stop()));
     await ingest?.stop();
-    await Promise.all([coordinator.close(), collector?.close(), ...agents.map((agent) => agent.client.close())]);
+    await Promise.all([
+      coordinator.close(),
+      collector?.close(),
+      ...[...agents, ...coordinators].map((one) => one.client.close()),
+    ]);
     await network.close();
     process.removeListener('exit', killAll);
     rmSync(tmpDir, { recursive: true, force: true });
@@ -151,7 +171,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   }
   writeClusterFile(dataDir, facts);
   started = true;
-  const controllers = { coordinator: last, collector: ingest };
+  const controllers = { coordinators, collector: ingest };
   return { coordinatorUrl, collectorUrl, database, coordinator, collector, controllers, nodes: agents, close };
 }
 
@@ -171,8 +191,10 @@ function addressOf({ address = LOOPBACK }: ClusterOptions, { network }: ClusterN
   return network?.address ?? address;
 }
 
+const coordinatorName = (index: number) => (index === 0 ? 'coordinator' : `coordinator-${index + 1}`);
+
 interface Ports {
-  readonly coordinator: number;
+  readonly coordinators: readonly number[];
   readonly collector: number;
   readonly nodes: readonly number[];
 }
@@ -185,15 +207,17 @@ function writeConfiguration(options: ClusterOptions, ports: Ports, network: Shap
     writeFileSync(join(dataDir, 'config', `${name}.conf`), iniText(sections));
   const nodePath = join(dataDir, 'nodes');
   const database = options.databaseSection ?? { db_path: databasePath(dataDir) };
-  write('coordinator', {
-    coordinator: {
-      coordinator_addr: address,
-      coordinator_port: ports.coordinator,
-      node_path: nodePath,
-      service_type_path: options.servicesDir,
-      ...(options.handlerTypesDir === undefined ? {} : { handler_type_path: options.handlerTypesDir }),
-    },
-    database,
+  ports.coordinators.forEach((port, index) => {
+    write(coordinatorName(index), {
+      coordinator: {
+        coordinator_addr: address,
+        coordinator_port: port,
+        node_path: nodePath,
+        service_type_path: options.servicesDir,
+        ...(options.handlerTypesDir === undefined ? {} : { handler_type_path: options.handlerTypesDir }),
+      },
+      database,
+    });
   });
   write('collector', {
     collector: { collector_addr: address, collector_port: ports.collector, node_path: nodePath },

@@ -1,6 +1,6 @@
 /** A coordinator from its configuration file: state and profiles are in the one database. */
 import { loadCoordinatorConfig } from '../config/processes.js';
-import { createCoordinator } from '../coordinator/index.js';
+import { createController } from '../coordinator/index.js';
 import { systemClock } from '../std/clock.js';
 import { type DaemonOptions, runDaemon } from './daemon.js';
 import { openStateStore, openTelemetryStore } from './database.js';
@@ -16,13 +16,14 @@ export async function runCoordinator(file: string, options: DaemonOptions): Prom
       await Promise.all([state.close(), telemetry.close()]);
     };
     try {
-      const coordinator = await createCoordinator({
+      const coordinator = await createController({
         ...config.listen,
         ...resources,
         token: config.token,
         tls: config.tls.identity,
         tlsCa: config.tls.ca,
         insecure: options.insecure,
+        advertisedUrl: config.advertisedUrl,
         bounds: { linkProbePeriodMs: config.linkProbePeriodS * 1000 },
         state,
         telemetry,

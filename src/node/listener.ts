@@ -70,6 +70,7 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
       },
     },
     async (request) => {
+      sessions.see(request.query.epoch ?? 0);
       if (clock.learn(request.query, sessions.epoch)) sessions.clockCorrected();
       return {
         facts: await facts.read(sessions.nodeId),

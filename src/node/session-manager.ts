@@ -54,6 +54,11 @@ export class SessionManager {
     return this.#epoch;
   }
 
+  /** A coordinator of this epoch is there: older ones are not obeyed any more. */
+  see(epoch: number): void {
+    this.#epoch = Math.max(this.#epoch, epoch);
+  }
+
   /** As configured, else as the coordinator said; null when nobody said. */
   get nodeId(): number | null {
     return this.#nodeId;

@@ -42,6 +42,18 @@ export function stateStoreConformance(open: () => Promise<StateStore>): void {
       expect([await store.nextEpoch(), await store.nextEpoch(), await store.nextEpoch()]).toEqual([1, 2, 3]);
     });
 
+    it('stores no session in the name of an epoch that another one has followed', async () => {
+      store.fence(await store.nextEpoch());
+      await store.saveSession(storedSession(1));
+      const other = await store.nextEpoch();
+      const refused = { code: 'NOT_LEADER', context: { epoch_newest: other } };
+      await expect(store.saveSession(storedSession(2))).rejects.toMatchObject(refused);
+      await expect(store.deleteSession(1)).rejects.toMatchObject(refused);
+      expect((await store.sessions()).map(({ session_id }) => session_id)).toEqual([1]);
+      store.fence(other);
+      expect(await store.deleteSession(1)).toBe(true);
+    });
+
     it('hands out session ids that no session has or had', async () => {
       expect(await store.nextSessionId()).toBe(1);
       await store.saveSession(storedSession(7));

@@ -12,6 +12,7 @@ import type { NodeFacts } from '../contracts/node.js';
 import type { Profile } from '../contracts/plan.js';
 import type { Series, SeriesQuery } from '../contracts/series.js';
 import type { StoredSession } from '../contracts/session.js';
+import type { Lease } from './lease.js';
 import type { LedgerAccounts, LedgerQuery } from './ledger-accounts.js';
 import type { PackedPackets, ReportRows } from './report-rows.js';
 
@@ -48,16 +49,23 @@ export const EVENTS_LIMIT_DEFAULT = 100;
 
 /** The coordinator's memory: desired state, stored before anything is sent. */
 export interface StateStore {
-  /** A fencing number greater than every one handed out before; taken once at each start of a coordinator. */
-  nextEpoch(): Promise<number>;
+  /** Which of several coordinators leads; null where one process has the store to itself (a file, memory). */
+  readonly lease: Lease | null;
+  /**
+   * A fencing number greater than every one handed out before; taken once at each start of a coordinator. With a lease
+   * only its `holder` gets one; throws NOT_LEADER for any other.
+   */
+  nextEpoch(holder?: string): Promise<number>;
+  /** From now on sessions are changed in the name of this epoch: NOT_LEADER once a newer one was handed out. */
+  fence(epoch: number): void;
   /** A session id that no session has or had. */
   nextSessionId(): Promise<number>;
-  /** Stores or replaces the session and the placements of its plan, both or neither. */
+  /** Stores or replaces the session and the placements of its plan, both or neither. Throws NOT_LEADER. */
   saveSession(session: StoredSession): Promise<void>;
   session(sessionId: number): Promise<StoredSession | null>;
   /** By session_id. */
   sessions(): Promise<StoredSession[]>;
-  /** Also its placements; true when there was one. */
+  /** Also its placements; true when there was one. Throws NOT_LEADER. */
   deleteSession(sessionId: number): Promise<boolean>;
   /** By session_id, then handler_id. */
   placements(sessionId?: number): Promise<PlacementRow[]>;

@@ -178,7 +178,7 @@ function faultsOf(
     stopped('handler host', hostPid),
     ...both('node agent', busy).map(onPlan),
     ...both("the camera's agent", () => camera.daemon),
-    ...both('coordinator', () => controllers.coordinator),
+    ...both('coordinator', () => controllers.coordinators[0]!.daemon),
     ...both('collector', () => controllers.collector!),
     { name: 'SIGKILL database', lastsMsMax, break: () => server.kill(), mend: () => server.start() },
     {
@@ -227,10 +227,14 @@ function checks(
   sessionIds: FaultSystem['sessionIds'],
 ): Pick<FaultSystem, 'healthy' | 'checkDescriptors' | 'processes'> {
   const { coordinator, controllers, nodes } = system;
-  const environment = readFileSync(`/proc/${controllers.coordinator.pid}/environ`, 'utf8').split('\0');
+  const environment = readFileSync(`/proc/${controllers.coordinators[0]!.daemon.pid}/environ`, 'utf8').split('\0');
   const mark = environment.find((word) => word.startsWith('TMPDIR='))!;
   const processes = () => processesWith(mark);
-  const daemons = () => [controllers.coordinator, controllers.collector!, ...nodes.map(({ daemon }) => daemon)];
+  const daemons = () => [
+    controllers.coordinators[0]!.daemon,
+    controllers.collector!,
+    ...nodes.map(({ daemon }) => daemon),
+  ];
   const firstDescriptors = new Map<number, number>();
 
   /** Null, or what runs that should not, or the other way round. */

@@ -55,6 +55,8 @@ export interface SystemOptions {
   readonly commands?: readonly string[];
   /** The `[database]` section; an SQLite file when absent. */
   readonly databaseSection?: Readonly<Record<string, string | number>>;
+  /** Coordinators that share the database; 1 when absent. */
+  readonly coordinators?: number;
   /** Where all but nodes with a network of their own listen; loopback when absent. */
   readonly address?: string;
 }
@@ -80,6 +82,7 @@ export async function startSystem(options: SystemOptions): Promise<TestSystem> {
     token: null,
     reportPeriodS: 0.5,
     ...(databaseSection === undefined ? {} : { databaseSection }),
+    ...(options.coordinators === undefined ? {} : { coordinators: options.coordinators }),
     ...(options.address === undefined ? {} : { address: options.address }),
   });
   const outputOf = (sessionId: number, name: string): string => {

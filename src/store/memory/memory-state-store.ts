@@ -1,6 +1,7 @@
 /** StateStore in one process's memory: for tests, simulations and a coordinator that need not survive. Hands out copies. */
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
+import { checkFence } from '../fence.js';
 import { placementRows } from '../placement-rows.js';
 import {
   EVENTS_LIMIT_DEFAULT,
@@ -13,7 +14,9 @@ import {
 } from '../store.js';
 
 export class MemoryStateStore implements StateStore {
+  readonly lease = null;
   #epoch = 0;
+  #fence: number | null = null;
   #lastSessionId = 0;
   readonly #sessions = new Map<number, StoredSession>();
   readonly #nodes = new Map<number, NodeSeen>();
@@ -24,12 +27,17 @@ export class MemoryStateStore implements StateStore {
     return this.#epoch;
   }
 
+  fence(epoch: number): void {
+    this.#fence = epoch;
+  }
+
   async nextSessionId(): Promise<number> {
     this.#lastSessionId = Math.max(this.#lastSessionId, ...this.#sessions.keys()) + 1;
     return this.#lastSessionId;
   }
 
   async saveSession(session: StoredSession): Promise<void> {
+    checkFence(this.#fence, this.#epoch);
     this.#lastSessionId = Math.max(this.#lastSessionId, session.session_id);
     this.#sessions.set(session.session_id, structuredClone(session));
   }
@@ -43,6 +51,7 @@ export class MemoryStateStore implements StateStore {
   }
 
   async deleteSession(sessionId: number): Promise<boolean> {
+    checkFence(this.#fence, this.#epoch);
     return this.#sessions.delete(sessionId);
   }
 

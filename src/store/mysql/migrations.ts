@@ -172,8 +172,17 @@ async function rollupsStep(connection: Connection, flavour: Flavour): Promise<vo
   await connection.query('INSERT IGNORE INTO rollup_progress VALUES (?, 0)', [WRITERS]);
 }
 
+/** One row for ever; nobody holds it at first. */
+async function leaseStep(connection: Connection, flavour: Flavour): Promise<void> {
+  await connection.query(
+    `CREATE TABLE IF NOT EXISTS lease (name VARCHAR(32) PRIMARY KEY, holder ${exactText(flavour, 64)} NOT NULL,
+      url VARCHAR(512) NOT NULL, ends_at DOUBLE NOT NULL) ENGINE = InnoDB CHARACTER SET utf8mb4`,
+  );
+  await connection.query("INSERT IGNORE INTO lease VALUES ('coordinator', '', '', 0)");
+}
+
 /** Version n of the schema is the first n steps. */
-export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep, probesStep, rollupsStep];
+export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep, probesStep, rollupsStep, leaseStep];
 
 /** How long a start waits for another process that migrates, s: changing the reference's tables copies their rows. */
 const LOCK_TIMEOUT_S = 600;

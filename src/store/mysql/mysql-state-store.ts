@@ -1,6 +1,8 @@
 /** StateStore in a MySQL or MariaDB schema. Plans and requests are kept as the JSON text that they were given as. */
+import type { Connection } from 'mysql2/promise';
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
+import { checkFence } from '../fence.js';
 import { placementRows } from '../placement-rows.js';
 import { chunkAfterChunk } from '../prune.js';
 import { eventOf, eventWhere, type NodeRow, nodeOf, type SessionRow, sessionOf, sessionValues } from '../state-rows.js';
@@ -14,6 +16,7 @@ import {
   type StateStore,
 } from '../store.js';
 import { changed, type MysqlPool, type MysqlStoreOptions, openPool, statement } from './connection.js';
+import { MysqlLease } from './mysql-lease.js';
 import { pruneChunk } from './prune.js';
 
 /** Opens and migrates the schema. Throws DATABASE_UNAVAILABLE or DATABASE_ENGINE_UNSUPPORTED. */
@@ -22,14 +25,22 @@ export async function openMysqlStateStore(options: MysqlStoreOptions): Promise<S
 }
 
 class MysqlStateStore implements StateStore {
+  readonly lease: MysqlLease;
   readonly #pool: MysqlPool;
+  #epoch: number | null = null;
 
   constructor(pool: MysqlPool) {
     this.#pool = pool;
+    this.lease = new MysqlLease(pool);
   }
 
-  async nextEpoch(): Promise<number> {
+  async nextEpoch(holder?: string): Promise<number> {
+    if (holder !== undefined) return this.lease.nextEpoch(holder);
     return (await this.#pool.execute(RAISE_SQL, ['epoch', 1])).insertId;
+  }
+
+  fence(epoch: number): void {
+    this.#epoch = epoch;
   }
 
   nextSessionId(): Promise<number> {
@@ -42,6 +53,7 @@ class MysqlStateStore implements StateStore {
 
   async saveSession(session: StoredSession): Promise<void> {
     await this.#pool.transaction(async (connection) => {
+      await this.#checkFence(connection);
       await changed(connection, RAISE_TO_SQL, ['session_id', session.session_id]);
       await changed(connection, `REPLACE INTO session (${SESSION_COLUMNS}) VALUES (?)`, [sessionValues(session)]);
       await changed(connection, 'DELETE FROM placement WHERE session_id = ?', [session.session_id]);
@@ -62,6 +74,7 @@ class MysqlStateStore implements StateStore {
 
   deleteSession(sessionId: number): Promise<boolean> {
     return this.#pool.transaction(async (connection) => {
+      await this.#checkFence(connection);
       await changed(connection, 'DELETE FROM placement WHERE session_id = ?', [sessionId]);
       return (await changed(connection, 'DELETE FROM session WHERE session_id = ?', [sessionId])).affectedRows > 0;
     });
@@ -106,6 +119,14 @@ class MysqlStateStore implements StateStore {
     for (const { session_id } of old) deleted += (await this.deleteSession(session_id)) ? 1 : 0;
     const chunk = { table: 'event', before: now - retention.eventsS, rowsMax: retention.eventRowsMax } as const;
     return deleted + (await chunkAfterChunk(() => pruneChunk(this.#pool, chunk)));
+  }
+
+  /** Shared with others that write: no newer epoch can be handed out until this transaction has ended. */
+  async #checkFence(connection: Connection): Promise<void> {
+    if (this.#epoch === null) return;
+    const sql = "SELECT value FROM meta WHERE `key` = 'epoch' LOCK IN SHARE MODE";
+    const [row] = (await statement(connection, sql)) as { value: number }[];
+    checkFence(this.#epoch, row?.value ?? 0);
   }
 
   close(): Promise<void> {

@@ -121,6 +121,29 @@ describe.runIf(hasMariadb())('mysql', () => {
     });
   });
 
+  it('gives the lease to one at a time, and an epoch to nobody else', async () => {
+    const stores = await Promise.all([1, 2, 3].map(() => openMysqlStateStore(options)));
+    const claim = (index: number, leaseMs = 60_000) =>
+      stores[index]!.lease!.claim({ holder: `h${index}`, url: `http://c${index}`, leaseMs });
+    const answers = await Promise.all([0, 1, 2].map((index) => claim(index)));
+    const first = answers.findIndex(({ held }) => held);
+    expect(answers.filter(({ held }) => held)).toHaveLength(1);
+    const [second, third] = [0, 1, 2].filter((index) => index !== first) as [number, number];
+    expect(await claim(second)).toEqual({ held: false, leader: `http://c${first}` });
+    expect(await claim(first)).toEqual({ held: true, leader: `http://c${first}` });
+    expect(await stores[first]!.nextEpoch(`h${first}`)).toBe(1);
+    await expect(stores[second]!.nextEpoch(`h${second}`)).rejects.toMatchObject({ code: 'NOT_LEADER' });
+
+    await stores[second]!.lease!.release(`h${second}`);
+    expect(await claim(second)).toMatchObject({ held: false });
+    await stores[first]!.lease!.release(`h${first}`);
+    expect(await claim(second, 1)).toMatchObject({ held: true });
+    await vi.waitFor(async () => expect(await claim(third)).toMatchObject({ held: true }));
+    expect(await stores[third]!.nextEpoch(`h${third}`)).toBe(2);
+    expect(await stores[third]!.nextEpoch()).toBe(3);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
   it('says which server it cannot reach and why, and never the password', async () => {
     for (const wrong of [
       { ...options, port: 1 },

@@ -30,7 +30,9 @@ export async function openSqliteStateStore(options: SqliteStoreOptions): Promise
 }
 
 class SqliteStateStore implements StateStore {
+  readonly lease = null;
   readonly #thread: SqliteThread;
+  #epoch: number | null = null;
 
   constructor(thread: SqliteThread) {
     this.#thread = thread;
@@ -40,12 +42,16 @@ class SqliteStateStore implements StateStore {
     return this.#call('nextEpoch');
   }
 
+  fence(epoch: number): void {
+    this.#epoch = epoch;
+  }
+
   nextSessionId(): Promise<number> {
     return this.#call('nextSessionId');
   }
 
   saveSession(session: StoredSession): Promise<void> {
-    return this.#call('saveSession', session);
+    return this.#call('saveSession', { session, epoch: this.#epoch });
   }
 
   session(sessionId: number): Promise<StoredSession | null> {
@@ -57,7 +63,7 @@ class SqliteStateStore implements StateStore {
   }
 
   deleteSession(sessionId: number): Promise<boolean> {
-    return this.#call('deleteSession', sessionId);
+    return this.#call('deleteSession', { sessionId, epoch: this.#epoch });
   }
 
   placements(sessionId?: number): Promise<PlacementRow[]> {

@@ -1,6 +1,7 @@
 /** What the worker thread does for the state store. Every function is synchronous and one transaction at most. */
 import type { OrchestratorEvent } from '../../contracts/event.js';
 import type { StoredSession } from '../../contracts/session.js';
+import { checkFence } from '../fence.js';
 import { placementRows } from '../placement-rows.js';
 import type { PruneChunk } from '../prune.js';
 import { eventOf, eventWhere, type NodeRow, nodeOf, type SessionRow, sessionOf, sessionValues } from '../state-rows.js';
@@ -11,10 +12,10 @@ import { pruneChunk } from './prune.js';
 export interface StateOperations {
   nextEpoch(): number;
   nextSessionId(): number;
-  saveSession(session: StoredSession): void;
+  saveSession(given: { readonly session: StoredSession; readonly epoch: number | null }): void;
   session(sessionId: number): StoredSession | null;
   sessions(): StoredSession[];
-  deleteSession(sessionId: number): boolean;
+  deleteSession(given: { readonly sessionId: number; readonly epoch: number | null }): boolean;
   placements(sessionId: number | null): PlacementRow[];
   saveNodeSeen(node: NodeSeen): void;
   nodesSeen(): NodeSeen[];
@@ -39,7 +40,12 @@ function counters(db: Database) {
   };
 }
 
-function sessionOperations(db: Database) {
+function sessionOperations(
+  db: Database,
+): Pick<
+  StateOperations,
+  'saveSession' | 'session' | 'sessions' | 'deleteSession' | 'placements' | 'deleteEndedSessions'
+> {
   const save = db.prepare('INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
   // A session that the user gave its id keeps that id from being handed out later, even once it is deleted.
   const useId = db.prepare(`INSERT INTO meta VALUES ('session_id', ?) ON CONFLICT (key) DO UPDATE SET
@@ -53,13 +59,17 @@ function sessionOperations(db: Database) {
     ORDER BY session_id, handler_id`);
   const ended = db.prepare('SELECT session_id FROM session WHERE ended_at < ?');
 
+  const newest = db.prepare("SELECT coalesce(max(value), 0) AS epoch FROM meta WHERE key = 'epoch'");
+  const fenced = (epoch: number | null) => checkFence(epoch, newest.get().epoch);
+
   const deleteSession = (sessionId: number): boolean => {
     unplace.run(sessionId);
     return Number(remove.run(sessionId).changes) > 0;
   };
   return {
-    saveSession: (session: StoredSession) =>
+    saveSession: ({ session, epoch }) =>
       transaction(db, () => {
+        fenced(epoch);
         save.run(...sessionValues(session));
         useId.run(session.session_id);
         unplace.run(session.session_id);
@@ -73,7 +83,11 @@ function sessionOperations(db: Database) {
       return row === undefined ? null : sessionOf(row);
     },
     sessions: () => (readAll.all() as SessionRow[]).map(sessionOf),
-    deleteSession: (sessionId: number) => transaction(db, () => deleteSession(sessionId)),
+    deleteSession: ({ sessionId, epoch }) =>
+      transaction(db, () => {
+        fenced(epoch);
+        return deleteSession(sessionId);
+      }),
     placements: (sessionId: number | null) => placed.all(sessionId) as PlacementRow[],
     deleteEndedSessions: (before: number) =>
       transaction(db, () => {
