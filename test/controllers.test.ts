@@ -156,7 +156,7 @@ describe.runIf(hasMariadb())('three coordinators on one MariaDB', () => {
     expect(watch.backwards).toEqual([]);
   }, 90_000);
 
-  test('a database that is away for a while costs nobody the lead, and no frame', async () => {
+  test('a database that is away for a while costs no frame, and then one leads and does what it is told', async () => {
     const leader = await leaderBesides();
     await server.kill();
     const before = wholeJournal(system, id);

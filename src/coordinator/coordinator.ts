@@ -1,7 +1,7 @@
 /**
  * The coordinator: which nodes there are, which sessions are wanted and where they run. Composes the parts and starts
- * them in the order that makes a restart harmless: first what was decided (store), then what is (one heartbeat of every
- * node), then the API and the reconciler. Invariant: nothing is sent to a node before both are known.
+ * them in the order that makes a restart harmless: first what is (one heartbeat of every node), then the epoch, then what
+ * was decided (store; nobody older can change it any more), then the API and the reconciler. Invariant: nothing is sent to a node before both are known.
  */
 
 import { toOrchestratorError } from '../contracts/errors.js';
@@ -52,9 +52,11 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     for (const one of closers.splice(0).reverse()) await one();
   };
   try {
-    await Promise.all([table.load(), profiles.start(), registry.start()]);
+    await Promise.all([profiles.start(), registry.start()]);
     const epoch = await newestEpoch(options, registry);
     options.state.fence(epoch);
+    // Only now: until this epoch was handed out an older coordinator could still change what is stored.
+    await table.load();
     registry.lead(epoch);
     tellLead(options, epoch, events);
     const reconciler = new Reconciler({
@@ -72,7 +74,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       tls: options.tls ?? null,
     });
     closers.push(() => app.close());
-    const address = await listen(app, options);
+    const address = await (options.lead?.serve(app) ?? listen(app, options));
     registry.onChange((nodeId, change) => {
       if (change === 'heartbeat') links.observe(nodeId, registry.get(nodeId)!.status.sessions.values());
       reconciler.nodeChanged(nodeId, change);

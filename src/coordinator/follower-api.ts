@@ -17,7 +17,6 @@ const RETRY_AFTER_S = 1;
 
 export function createFollowerApi({ token, tls, logger, leader }: FollowerApiOptions): HttpServer {
   const app = createHttpServer({ token, tls, open: ['GET /v1/health'], logger });
-  app.addHook('preClose', async () => app.server.closeAllConnections());
   app.get(
     '/v1/health',
     { schema: { summary: 'Whether the coordinator is there', response: { 200: CoordinatorHealthSchema } } },

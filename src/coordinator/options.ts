@@ -2,7 +2,7 @@
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { NodeFile } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
-import type { TlsIdentity } from '../http-server/http-server.js';
+import type { HttpServer, ListenAddress, TlsIdentity } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore, TelemetryStore } from '../store/store.js';
@@ -40,6 +40,8 @@ export interface Leadership {
   readonly url: string;
   /** Whether it may still tell nodes anything: false before another one can lead. */
   holds(): boolean;
+  /** Answers requests by this API from now on; it listens on nothing itself. */
+  serve(app: HttpServer): Promise<ListenAddress>;
 }
 
 export interface CoordinatorBounds {
