@@ -5,15 +5,7 @@
  */
 import type { FleetSnapshot } from '../../contracts/fleet.js';
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
-import {
-  type AllocateFleetOptions,
-  type Allocator,
-  isAllowed,
-  placedAsIs,
-  refusedOf,
-  STICKINESS,
-  searchOf,
-} from './allocator.js';
+import { type Allocator, isAllowed, placedAsIs, refusedOf, STICKINESS, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
 import { budgetLeft, dwells, isConfirmed, type LoopRules, type LoopState } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
@@ -33,6 +25,7 @@ export class Round {
   readonly #rules: LoopRules;
   readonly #fleet: Fleet;
   readonly #search: FleetSearch;
+  readonly #fixed: ReadonlySet<number>;
   /** Where each session runs now; null = nowhere, or where that cannot be said. */
   readonly #asIs: readonly (Placed | null)[];
   /** Tasks that have lost their place or never had one. */
@@ -49,10 +42,14 @@ export class Round {
     const { tasks } = this.#fleet;
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
-    this.#search = searchOf(this.#fleet, this.#options());
+    this.#fixed = this.#fixedSessions();
+    const { seed } = input.rules;
+    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held: this.#fixed, stickiness: STICKINESS });
     this.#asIs.forEach((placed, task) => {
-      if (placed !== null && isAllowed(this.#fleet, tasks[task]!, placed)) this.#search.keep(task, placed);
-      else this.#homeless.push(task);
+      const { session, source } = tasks[task]!;
+      const waits = input.held?.has(session.session_id) === true || !this.#fleet.nodes[source]!.up;
+      if (placed !== null && (waits || isAllowed(this.#fleet, tasks[task]!, placed))) this.#search.keep(task, placed);
+      else if (!waits) this.#homeless.push(task);
     });
   }
 
@@ -60,13 +57,15 @@ export class Round {
     return this.#search.state;
   }
 
-  /** Those in young places, and those that are over their bounds as they are, are not for others to move. */
-  #options(): AllocateFleetOptions {
-    const { atS } = this.#input;
-    const held = this.#input.snapshot.sessions
-      .map(({ session_id }) => session_id)
-      .filter((id) => dwells(this.#before, id, atS, this.#rules));
-    return { seed: this.#rules.seed, iterations: 0, held: new Set(held), stickiness: STICKINESS };
+  /** Not to be moved while they could stay: held by the caller, just placed, or waiting for their source. */
+  #fixedSessions(): Set<number> {
+    const { atS, held, snapshot } = this.#input;
+    const down = new Set(snapshot.nodes.filter((one) => !one.up).map((one) => one.node_id));
+    const fixed = snapshot.sessions.filter(
+      ({ session_id, source_node }) =>
+        held?.has(session_id) === true || down.has(source_node) || dwells(this.#before, session_id, atS, this.#rules),
+    );
+    return new Set(fixed.map(({ session_id }) => session_id));
   }
 
   /** Sessions that are measured late get a bound that is stricter by as much: what is predicted was wrong by that. */
@@ -146,7 +145,7 @@ export class Round {
     tasks.forEach((task, index) => {
       const placed = this.#placed(index);
       const { session_id } = task.session;
-      if (placed === null || this.changes.has(index) || dwells(this.#before, session_id, atS, this.#rules)) return;
+      if (placed === null || this.changes.has(index) || this.#fixed.has(session_id)) return;
       const isLate = isConfirmed(this.#before, `session ${session_id}`, atS, this.#rules);
       if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index);
     });
@@ -169,7 +168,7 @@ export class Round {
       return amounts[resources.indexOf(node)] ?? 0;
     };
     const there = [...this.state.tasksOn[node]!]
-      .filter((task) => !dwells(this.#before, tasks[task]!.session.session_id, this.#input.atS, this.#rules))
+      .filter((task) => !this.#fixed.has(tasks[task]!.session.session_id))
       .sort((a, b) => tasks[a]!.weight - tasks[b]!.weight || useOf(b) - useOf(a) || a - b);
     const whole = capacity[node]!;
     for (const task of there) {
@@ -287,7 +286,8 @@ export class Round {
       moves: this.#spent > 0 ? [...this.#before.moves, { atS, handlers: this.#spent }] : this.#before.moves,
       improvedAtS: improved ? atS : this.#before.improvedAtS,
       troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,
-      isNews: this.changes.size > 0 || (this.#before.isNews && !improved),
+      // What has just been placed was not looked at: there is something left to improve.
+      isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0)),
     };
   }
 }

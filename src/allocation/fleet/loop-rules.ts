@@ -96,6 +96,12 @@ export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: 
     troubleSinceS: new Map(keys.map((key) => [key, state.troubleSinceS.get(key) ?? atS])),
     moves: state.moves.filter((one) => atS - one.atS < rules.budgetWindowS),
     isNews: state.isNews || events.some(({ kind }) => NEWS.has(kind)),
+    // The first improvement comes a period after the loop has begun, and a session that others placed dwells as well.
+    improvedAtS: Number.isFinite(state.improvedAtS) ? state.improvedAtS : atS,
+    placedAtS: new Map([
+      ...state.placedAtS,
+      ...events.flatMap((event): [number, number][] => (event.kind === 'arrival' ? [[event.session_id, atS]] : [])),
+    ]),
     troubledAtS: events.some(({ kind }) => TROUBLES.has(kind)) ? atS : state.troubledAtS,
   };
 }

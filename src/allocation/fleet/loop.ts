@@ -7,7 +7,7 @@
  * next snapshot (`previous`, `previous_variant`). A session without `previous` waits for a place. Call it whenever
  * something has happened, and every few seconds besides with what lasts. Without events, and with nothing due, it looks
  * at nothing and answers no actions. What is in trouble is found in the snapshot itself; events only say that it is
- * worth looking, so one that was lost costs time and no session.
+ * worth looking, so one that was lost costs time and no session. A session whose source's node is down waits where it is.
  *
  * Two time scales. At once: sessions whose node is gone and sessions that wait are placed and nobody else moves; for
  * those without room others make room, in cheaper variants where that is what it takes, within the migration budget;
@@ -52,6 +52,8 @@ export interface LoopInput {
   readonly state: LoopState;
   readonly allocator: Allocator;
   readonly rules: LoopRules;
+  /** session_ids that may not be moved now, whatever becomes of their nodes: they start, stop, or are somebody else's. */
+  readonly held?: ReadonlySet<number>;
 }
 
 export interface LoopOutput {
