@@ -33,6 +33,8 @@ export interface CoordinatorConfig {
   readonly nodePath: string;
   readonly handlerTypePath: string | null;
   readonly serviceTypePath: string;
+  /** A name, or the path of a module. */
+  readonly allocator: string;
   /** 0: never. */
   readonly linkProbePeriodS: number;
   /** Null: where it listens. */
@@ -92,6 +94,7 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     nodePath: path(coordinator.node_path),
     handlerTypePath: coordinator.handler_type_path === undefined ? null : path(coordinator.handler_type_path),
     serviceTypePath: path(coordinator.service_type_path),
+    allocator: coordinator.allocator,
     linkProbePeriodS: coordinator.link_probe_period_s,
     advertisedUrl: coordinator.advertised_url ?? null,
     database: databaseOf(database),

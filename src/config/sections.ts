@@ -56,6 +56,10 @@ export const CoordinatorFileSchema = Type.Object({
     node_path: text('resources/nodes', 'Directory of node files.'),
     handler_type_path: optionalText('Directory of handler type files: custom types, or other default costs.'),
     service_type_path: text('resources/services', 'Directory of service files.'),
+    allocator: text(
+      'orchestrator',
+      'Who decides where handlers run (ours): orchestrator, round_robin, first_fit, least_loaded, network_aware, all_edge, all_cloud, static, or the path of a module of your own (docs/plan.md).',
+    ),
     link_probe_period_s: Type.Number({
       minimum: 0,
       maximum: 3600,

@@ -120,6 +120,7 @@ export async function startTestCluster(given: TestClusterOptions = {}): Promise<
           heartbeatTimeoutMs: 5_000,
           unknownGraceMs: 50,
           linkProbePeriodMs: 0,
+          planPeriodMs: 20,
         },
         ...{ suspendedRetryMs: 100, stopTimeoutMs: 300 },
         ...given.coordinator?.bounds,

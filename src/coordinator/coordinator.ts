@@ -4,6 +4,7 @@
  * was decided (store; nobody older can change it any more), then the API and the reconciler. Invariant: nothing is sent to a node before both are known.
  */
 
+import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { toOrchestratorError } from '../contracts/errors.js';
 import { type ListenAddress, listen } from '../http-server/http-server.js';
 import { EventLog } from './event-log.js';
@@ -13,6 +14,7 @@ import { LinkProbes, probeFreshS } from './link-probes.js';
 import { LinkTable } from './link-table.js';
 import { NodeRegistry } from './node-registry.js';
 import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
+import { PlanningLoop } from './planning-loop.js';
 import { ProfileCache } from './profiles.js';
 import { Reconciler } from './reconciler.js';
 import { SessionService } from './session-service.js';
@@ -67,7 +69,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       reconciler.close();
       await reconciler.settle();
     });
-    const sessions = new SessionService({ table, registry, reconciler, events, state, services, types, clock });
+    const { allocator = ORCHESTRATOR } = options;
+    const loop = new PlanningLoop({ table, registry, reconciler, events, allocator, bounds, clock, logger });
+    closers.push(() => loop.close());
+    const sessions = new SessionService({ table, registry, reconciler, loop, events, state, services, types, clock });
     const app = await createHttpApi({
       ...{ token, epoch, sessions, table, registry, links, probes, failover, events, telemetry, services, types },
       ...{ clock, logger },
@@ -78,10 +83,12 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     registry.onChange((nodeId, change) => {
       if (change === 'heartbeat') links.observe(nodeId, registry.get(nodeId)!.status.sessions.values());
       reconciler.nodeChanged(nodeId, change);
+      loop.nodeChanged(nodeId, change);
     });
     for (const { file } of registry.all()) reconciler.nodeChanged(file.node_id, 'up');
     reconciler.kickAll();
     probes.start();
+    loop.start();
     closers.push(pruning(options, bounds));
     logger.info({ epoch, url: address.url, nodes: options.nodes.length }, `coordinator listens at ${address.url}`);
     return { address, epoch, close };

@@ -27,9 +27,19 @@ export interface FleetInput {
   readonly profiles: readonly Profile[];
   readonly links: LinkTable;
   requestOf(record: SessionRecord): PlanRequest | null;
+  /** A session that is to be admitted. */
+  readonly extra?: { readonly session_id: number; readonly request: PlanRequest } | undefined;
 }
 
-export function fleetSnapshot({ nodes, services, records, profiles, links, requestOf }: FleetInput): FleetSnapshot {
+export function fleetSnapshot({
+  nodes,
+  services,
+  records,
+  profiles,
+  links,
+  requestOf,
+  extra,
+}: FleetInput): FleetSnapshot {
   const holding = records
     .filter(({ suspension }) => suspension?.kind !== 'placement')
     .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
@@ -39,6 +49,7 @@ export function fleetSnapshot({ nodes, services, records, profiles, links, reque
     const request = requestOf(record);
     return request === null || !known.has(request.source_node) ? [] : [sessionOf(record, request, named)];
   });
+  if (extra !== undefined) sessions.push(newSession(extra.session_id, extra.request, named));
   const paths = pathsOf(nodes, links);
   return {
     nodes: nodes.map((node) => fleetNode(node, holding)),
@@ -86,11 +97,7 @@ function sessionOf({ stored, suspension }: SessionRecord, request: PlanRequest, 
   const { plan, session_id } = stored;
   const running = suspension?.kind === 'placement' ? undefined : variantOf(request.service, plan);
   return {
-    session_id,
-    service: named.of(request, session_id),
-    objective: request.objective,
-    source_node: request.source_node,
-    weight: 1,
+    ...newSession(session_id, request, named),
     ...(running === undefined
       ? {}
       : {
@@ -98,6 +105,11 @@ function sessionOf({ stored, suspension }: SessionRecord, request: PlanRequest, 
           previous_variant: running.variant_name,
         }),
   };
+}
+
+function newSession(session_id: number, request: PlanRequest, named: ServiceNames): FleetSession {
+  const { objective, source_node } = request;
+  return { session_id, service: named.of(request, session_id), objective, source_node, weight: 1 };
 }
 
 /** Services by what they cost: sessions that differ in nothing that matters share one. */

@@ -1,4 +1,5 @@
 /** What a coordinator is given, and its bounds with the reason for each. Read once; nothing here changes later. */
+import type { Allocator } from '../allocation/fleet/allocator.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { NodeFile } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
@@ -29,6 +30,8 @@ export interface CoordinatorOptions {
   readonly lead?: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Decides about many sessions, and, when it is not ours, about each new one. */
+  readonly allocator?: Allocator;
   readonly bounds?: Partial<CoordinatorBounds>;
 }
 
@@ -76,6 +79,8 @@ export interface CoordinatorBounds {
   readonly profileWindowS: number;
   /** A session without a placement is tried again after this, ms, even when no node has changed: load may have. */
   readonly suspendedRetryMs: number;
+  /** Between two looks of the planning loop, ms: what has happened meanwhile is decided together. */
+  readonly planPeriodMs: number;
   /** From a stop to the end of waiting for packets in flight, ms: the nodes' own drain bound (5 s) on two hops, and slack. */
   readonly stopTimeoutMs: number;
   /** A DELETE is repeated after this, ms: a node drains (5 s) and ends its hosts (3 s) before it forgets a session. */
@@ -98,6 +103,7 @@ export const DEFAULT_COORDINATOR_BOUNDS: CoordinatorBounds = {
   profilePeriodMs: 5_000,
   profileWindowS: 600,
   suspendedRetryMs: 5_000,
+  planPeriodMs: 1_000,
   stopTimeoutMs: 15_000,
   deleteRepeatMs: 10_000,
   recoveryWatchMs: 60_000,

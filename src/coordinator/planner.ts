@@ -6,9 +6,35 @@ import { allocate } from '../allocation/allocate.js';
 import { variantLabel } from '../allocation/variants.js';
 import { verifyPlan } from '../allocation/verify.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult, SessionPlan, Snapshot } from '../contracts/plan.js';
 import type { Service, Variant } from '../contracts/service.js';
 import { withNamedLinks } from './named-links.js';
+
+/**
+ * The plan of a placement that was decided elsewhere, in all its figures, checked against what is free. Refused when it
+ * does not fit (any more). `why` says who decided it.
+ */
+export function planPlaced(request: PlanRequest, planned: FleetPlanned, why: string, snapshot: Snapshot): PlanResult {
+  const { service } = request;
+  const variant = service.variants.find((one) => one.variant_name === planned.variant);
+  if (variant === undefined) {
+    const reasons = [`${service.service_name} has no variant ${planned.variant}`];
+    return { admitted: false, refusal: { service_name: service.service_name, reasons, candidates: [] } };
+  }
+  const places = new Map(planned.placement.map((one) => [one.handler_id, one]));
+  const handlers = variant.handlers.map((handler) => {
+    const place = places.get(handler.handler_id);
+    if (place === undefined) return handler;
+    const alternatives = handler.alternatives.filter((one) => one.name === place.alternative);
+    return { ...handler, at: { kind: 'node' as const, node_id: place.node_id }, alternatives };
+  });
+  const { variant: _, ...rest } = request;
+  const result = planSession({ ...rest, service: { ...service, variants: [{ ...variant, handlers }] } }, snapshot);
+  if (!result.admitted) return result;
+  const reasons = [why, ...result.plan.reasons.filter((one) => !one.endsWith(': pinned'))];
+  return { admitted: true, plan: { ...result.plan, variant: labelOf(service, variant, result.plan), reasons } };
+}
 
 /** Throws VARIANT_NOT_FOUND. */
 export function planSession(request: PlanRequest, snapshot: Snapshot): PlanResult {

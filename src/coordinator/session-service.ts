@@ -4,7 +4,7 @@
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
-import type { Refusal } from '../contracts/plan.js';
+import type { PlanRequest, Refusal, SessionPlan } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
 import type { SessionCreated, SessionRequest, SessionView, StoredSession } from '../contracts/session.js';
 import type { Clock } from '../std/clock.js';
@@ -13,6 +13,7 @@ import type { EventLog } from './event-log.js';
 import type { NodeRegistry } from './node-registry.js';
 import { SESSIONS_MAX } from './options.js';
 import { planSession } from './planner.js';
+import type { PlanningLoop } from './planning-loop.js';
 import type { Reconciler } from './reconciler.js';
 import { type SessionRecord, sessionView } from './session-record.js';
 import { completeRequest } from './session-request.js';
@@ -22,6 +23,7 @@ export interface SessionServiceOptions {
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
   readonly reconciler: Pick<Reconciler, 'kick'>;
+  readonly loop: Pick<PlanningLoop, 'admit' | 'decidesAdmission'>;
   readonly events: EventLog;
   readonly state: Pick<StateStore, 'nextSessionId' | 'session'>;
   readonly services: readonly Service[];
@@ -42,9 +44,7 @@ export class SessionService {
     const complete = completeRequest(request, this.#options);
     return table.planning(async () => {
       await this.#checkId(request.session_id);
-      const result = planSession(complete.plan, table.snapshot());
-      if (!result.admitted) throw refused(result.refusal);
-      const { plan } = result;
+      const plan = await this.#plan(complete.plan, request.dry_run);
       if (request.dry_run) return { session_id: null, plan };
       const stored: StoredSession = {
         session_id: request.session_id ?? (await this.#options.state.nextSessionId()),
@@ -66,6 +66,20 @@ export class SessionService {
       reconciler.kick(session_id);
       return { session_id, plan };
     });
+  }
+
+  /** Ours plans the session by itself, with its reasons; without room for it, others make some. */
+  async #plan(request: PlanRequest, isDry: boolean): Promise<SessionPlan> {
+    const { table, loop } = this.#options;
+    const isOwn = !loop.decidesAdmission || request.service.template !== null;
+    const alone = isOwn ? planSession(request, table.snapshot()) : null;
+    if (alone?.admitted === true) return alone.plan;
+    if (request.service.template === null) {
+      const result = await loop.admit(request, !isDry);
+      if (result.admitted) return result.plan;
+      if (alone === null) throw refused(result.refusal);
+    }
+    throw refused(alone!.refusal);
   }
 
   list(): SessionView[] {

@@ -11,7 +11,7 @@ import type { Service } from '../contracts/service.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
-import { fleetSnapshot } from './fleet-snapshot.js';
+import { type FleetInput, fleetSnapshot } from './fleet-snapshot.js';
 import type { LinkTable } from './link-table.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
@@ -90,12 +90,13 @@ export class SessionTable {
     return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current, links });
   }
 
-  /** Every session that has not ended with where it runs, and the whole cluster: for plans of many sessions. */
-  fleet(): FleetSnapshot {
+  /** Every session that has not ended with where it runs, `extra` without a place, and the whole cluster. */
+  fleet(extra?: FleetInput['extra']): FleetSnapshot {
     const { registry, profiles, links, services } = this.#options;
     return fleetSnapshot({
       ...{ nodes: registry.all(), services, records: this.active(), profiles: profiles.current, links },
       requestOf: (record) => this.planRequest(record),
+      extra,
     });
   }
 

@@ -2,6 +2,7 @@
 import { loadCoordinatorConfig } from '../config/processes.js';
 import { createController } from '../coordinator/index.js';
 import { systemClock } from '../std/clock.js';
+import { findAllocator } from './allocators.js';
 import { type DaemonOptions, runDaemon } from './daemon.js';
 import { openStateStore, openTelemetryStore } from './database.js';
 import { loadResources } from './resources.js';
@@ -10,6 +11,7 @@ export async function runCoordinator(file: string, options: DaemonOptions): Prom
   const config = loadCoordinatorConfig(file);
   await runDaemon('coordinator', options, async (logger) => {
     const resources = loadResources(config, logger);
+    const allocator = await findAllocator(config.allocator);
     const state = await openStateStore(config.database, logger);
     const telemetry = await openTelemetryStore(config.database, logger);
     const close = async () => {
@@ -24,6 +26,7 @@ export async function runCoordinator(file: string, options: DaemonOptions): Prom
         tlsCa: config.tls.ca,
         insecure: options.insecure,
         advertisedUrl: config.advertisedUrl,
+        allocator,
         bounds: { linkProbePeriodMs: config.linkProbePeriodS * 1000 },
         state,
         telemetry,

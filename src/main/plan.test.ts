@@ -1,8 +1,13 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { ALGORITHMS, planFile } from './plan.js';
+import { allocateFleet } from '../allocation/fleet/allocator.js';
+import { instanceOf } from '../allocation/fleet/instances.js';
+import { verifyFleet } from '../allocation/fleet/verify-fleet.js';
+import { ALGORITHMS, findAllocator } from './allocators.js';
+import { planFile } from './plan.js';
 import { askCapacity, askWhatIf, readFleet } from './whatif.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'plan-'));
@@ -30,6 +35,24 @@ describe('plan', () => {
       expect(page).toContain(`\`${algorithm}\``);
       expect((await planFile({ ...options, algorithm })).plan.algorithm).toBe(algorithm);
     }
+  });
+
+  test('plans with the example of an own algorithm, on one node where one will do', async () => {
+    const own = await findAllocator(fileURLToPath(new URL('../../examples/allocator/pack.mjs', import.meta.url)));
+    const instance = instanceOf({ nodes: 12, sessions: 16, seed: 5 });
+    const first = allocateFleet(instance, own);
+    expect(verifyFleet(first, instance)).toEqual([]);
+    expect(first.sessions.length).toBeGreaterThan(3);
+    const byId = new Map(first.sessions.map((one) => [one.session_id, one]));
+    const sessions = instance.sessions.map((one) => {
+      const planned = byId.get(one.session_id);
+      return planned === undefined ? one : { ...one, previous: planned.placement, previous_variant: planned.variant };
+    });
+    const running = { ...instance, sessions };
+    const held = new Set(byId.keys());
+    const second = allocateFleet(running, own, { held });
+    expect(verifyFleet(second, running, held)).toEqual([]);
+    expect(second.sessions).toEqual(first.sessions);
   });
 
   test('takes a module of the user, and holds its plan to the verifier', async () => {

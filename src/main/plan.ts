@@ -3,15 +3,13 @@
  * default export is an `Allocator` (src/allocation/fleet/allocator.ts). Whoever made it, a plan that the independent
  * verifier does not accept is not given out.
  */
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { type Allocator, allocateFleet, ORCHESTRATOR } from '../allocation/fleet/allocator.js';
-import { BASELINES } from '../allocation/fleet/baselines.js';
+import { allocateFleet } from '../allocation/fleet/allocator.js';
 import { checkFleet } from '../allocation/fleet/check-fleet.js';
 import { verifyFleet } from '../allocation/fleet/verify-fleet.js';
 import { readDocument } from '../config/documents.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { FleetPlan } from '../contracts/fleet.js';
+import { findAllocator } from './allocators.js';
 
 export interface PlanOptions {
   readonly file: string;
@@ -30,8 +28,6 @@ export interface PlanOutcome {
   readonly accuracy: number | null;
 }
 
-export const ALGORITHMS: readonly string[] = [ORCHESTRATOR, ...BASELINES].map((one) => one.name);
-
 /** Throws what readDocument throws, FLEET_SNAPSHOT_INVALID, ALLOCATOR_INVALID. */
 export async function planFile({ file, algorithm, seed, iterations, replan }: PlanOptions): Promise<PlanOutcome> {
   const snapshot = checkFleet(readDocument(file), file);
@@ -49,26 +45,4 @@ export async function planFile({ file, algorithm, seed, iterations, replan }: Pl
   const total = plan.sessions.reduce((sum, one) => sum + one.accuracy, 0);
   const accuracy = plan.sessions.length === 0 ? null : total / plan.sessions.length;
   return { plan, sessions: snapshot.sessions.length, accuracy };
-}
-
-async function findAllocator(algorithm: string): Promise<Allocator> {
-  const own = [ORCHESTRATOR, ...BASELINES].find((one) => one.name === algorithm);
-  if (own !== undefined) return own;
-  if (!/[./\\]/.test(algorithm)) {
-    throw new OrchestratorError(
-      'ALLOCATOR_INVALID',
-      `no algorithm is ${algorithm}; known: ${ALGORITHMS.join(', ')}, or the path of a module`,
-    );
-  }
-  const invalid = (reason: string) => new OrchestratorError('ALLOCATOR_INVALID', `${algorithm}: ${reason}`);
-  let loaded: { default?: Partial<Allocator> };
-  try {
-    loaded = (await import(pathToFileURL(resolve(algorithm)).href)) as typeof loaded;
-  } catch (error) {
-    throw invalid(error instanceof Error ? error.message : String(error));
-  }
-  const found = loaded.default;
-  if (typeof found?.name !== 'string' || typeof found.plan !== 'function')
-    throw invalid('its default export has no name and plan()');
-  return found as Allocator;
 }

@@ -25,6 +25,7 @@ export class Round {
   readonly #rules: LoopRules;
   readonly #fleet: Fleet;
   readonly #search: FleetSearch;
+  /** session_ids that move for nobody's comfort: those that are held, and those that were just placed. */
   readonly #fixed: ReadonlySet<number>;
   /** Where each session runs now; null = nowhere, or where that cannot be said. */
   readonly #asIs: readonly (Placed | null)[];
@@ -42,9 +43,11 @@ export class Round {
     const { tasks } = this.#fleet;
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
-    this.#fixed = this.#fixedSessions();
+    const held = this.#heldSessions();
     const { seed } = input.rules;
-    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held: this.#fixed, stickiness: STICKINESS });
+    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held, stickiness: STICKINESS });
+    const young = input.snapshot.sessions.filter((one) => dwells(before, one.session_id, input.atS, input.rules));
+    this.#fixed = new Set([...held, ...young.map(({ session_id }) => session_id)]);
     this.#asIs.forEach((placed, task) => {
       const { session, source } = tasks[task]!;
       const waits = input.held?.has(session.session_id) === true || !this.#fleet.nodes[source]!.up;
@@ -57,15 +60,14 @@ export class Round {
     return this.#search.state;
   }
 
-  /** Not to be moved while they could stay: held by the caller, just placed, or waiting for their source. */
-  #fixedSessions(): Set<number> {
-    const { atS, held, snapshot } = this.#input;
+  /** Not to be moved at all: held by the caller, or waiting for their source. */
+  #heldSessions(): Set<number> {
+    const { held, snapshot } = this.#input;
     const down = new Set(snapshot.nodes.filter((one) => !one.up).map((one) => one.node_id));
-    const fixed = snapshot.sessions.filter(
-      ({ session_id, source_node }) =>
-        held?.has(session_id) === true || down.has(source_node) || dwells(this.#before, session_id, atS, this.#rules),
+    const there = snapshot.sessions.filter(
+      ({ session_id, source_node }) => held?.has(session_id) === true || down.has(source_node),
     );
-    return new Set(fixed.map(({ session_id }) => session_id));
+    return new Set(there.map(({ session_id }) => session_id));
   }
 
   /** Sessions that are measured late get a bound that is stricter by as much: what is predicted was wrong by that. */
@@ -202,6 +204,9 @@ export class Round {
   improve(): void {
     const { capacity } = this.#fleet;
     const { used } = this.state;
+    this.#fleet.tasks.forEach(({ session }, task) => {
+      if (this.#fixed.has(session.session_id)) this.#search.fix(task);
+    });
     const whole = capacity.slice();
     capacity.forEach((most, resource) => {
       if (most > used[resource]! && Number.isFinite(most))

@@ -93,6 +93,11 @@ export class FleetSearch {
     return true;
   }
 
+  /** From now on its placement is never taken out. */
+  fix(task: number): void {
+    this.#fixed[task] = 1;
+  }
+
   keep(task: number, placed: Placed): void {
     this.state.add(task, placed);
     this.#note(task);

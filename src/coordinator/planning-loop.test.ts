@@ -1,0 +1,85 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { BASELINES } from '../allocation/fleet/baselines.js';
+import { CAMERA, EDGE_1, EDGE_2, startTestCluster, type TestCluster, until } from './cluster.testing.js';
+
+let cluster: TestCluster;
+afterEach(() => cluster.close());
+
+const GOAL = { fps: 20, accuracy_min: 0.5 };
+
+const models = async (): Promise<string[]> =>
+  (await cluster.client.sessions())
+    .filter((one) => one.observed === 'running')
+    .map((one) => one.plan.handlers[1]!.alternative)
+    .sort();
+
+/** Sessions of the large model until edge-2 (4 cores) promises no more. */
+async function full(nodes = [CAMERA, EDGE_2]): Promise<number[]> {
+  cluster = await startTestCluster({ nodes });
+  const ids: number[] = [];
+  for (let count = 0; count < 4; count++) {
+    const { session_id } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
+    await cluster.awaitState(session_id!, 'running');
+    ids.push(session_id!);
+  }
+  return ids;
+}
+
+describe('the planning loop', () => {
+  it('lets running sessions make room in a cheaper variant before a new one is refused', async () => {
+    await full();
+    expect(await models()).toEqual(['large', 'large', 'large', 'large']);
+    const dry = cluster.client.createSession({ service: 'faces', objective: GOAL, dry_run: true });
+    await expect(dry).rejects.toMatchObject({ code: 'SESSION_REFUSED' });
+    expect(await models()).toEqual(['large', 'large', 'large', 'large']);
+    const { session_id, plan } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
+    expect(plan.reasons[0]).toBe('orchestrator: placed');
+    await cluster.awaitState(session_id!, 'running');
+    const replaced = await cluster.awaitEvent('session.replaced');
+    expect(replaced.message).toMatch(/^session \d: makes room for others \| detect \(large -> small\) -> edge-2$/);
+    const all = await until('all run', async () => ((await models()).length === 5 ? models() : 'not yet'));
+    expect(all.filter((one) => one === 'large').length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('refuses below nobody’s floor', async () => {
+    await full();
+    const goal = { ...GOAL, accuracy_min: 0.95 };
+    for (const { session_id } of await cluster.client.sessions()) await cluster.client.stopSession(session_id);
+    await until('all have stopped', async () =>
+      (await cluster.client.sessions()).every((one) => one.observed === 'stopped'),
+    );
+    for (let count = 0; count < 4; count++) await cluster.client.createSession({ service: 'faces', objective: goal });
+    await expect(cluster.client.createSession({ service: 'faces', objective: goal })).rejects.toMatchObject({
+      code: 'SESSION_REFUSED',
+    });
+  });
+
+  it('gives a place to those whom a lost node left without', async () => {
+    cluster = await startTestCluster();
+    const { client, edge1 } = cluster;
+    for (let count = 0; count < 7; count++) {
+      const { session_id } = await client.createSession({ service: 'faces', objective: GOAL });
+      await cluster.awaitState(session_id!, 'running');
+    }
+    await edge1.kill();
+    await until('everybody runs on edge-2', async () => {
+      const seen = await client.sessions();
+      const there = seen.every((one) => one.observed === 'running' && one.plan.handlers[1]!.node_id === 2);
+      return there || seen.map((one) => `${one.observed}@${one.plan.handlers[1]!.node_id}`).join(' ');
+    });
+    expect(await models()).toContain('small');
+  });
+
+  it('lets the algorithm of the operator decide', async () => {
+    const allocator = BASELINES.find((one) => one.name === 'least_loaded')!;
+    cluster = await startTestCluster({ nodes: [CAMERA, EDGE_1, EDGE_2], coordinator: { allocator } });
+    const places: number[] = [];
+    for (let count = 0; count < 2; count++) {
+      const { session_id, plan } = await cluster.client.createSession({ service: 'faces', objective: { fps: 5 } });
+      expect(plan.reasons[0]).toBe('least_loaded: placed');
+      await cluster.awaitState(session_id!, 'running');
+      places.push(plan.handlers[1]!.node_id);
+    }
+    expect(places).toEqual([1, 2]);
+  });
+});

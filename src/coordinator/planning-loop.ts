@@ -1,0 +1,240 @@
+/**
+ * The planning loop around the live cluster: gathers what has happened, asks `decide`, and stores the plans that come of
+ * it; the reconciler makes the nodes follow. What is decided and when is the decision's business (allocation/fleet/loop);
+ * here is only the way in and out. Invariant: a plan is stored one session at a time, each checked against what the
+ * others hold at that moment, so that a move which no longer fits is left out rather than forced.
+ *
+ * Failover stands before it: a lost node's victims are placed again at once and with full reasons. What finds no place
+ * there waits, and for those that wait the loop makes room.
+ */
+import type { Allocator } from '../allocation/fleet/allocator.js';
+import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
+import { decide, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
+import { DEFAULT_LOOP_RULES, type LoopEvent, type LoopState, NO_LOOP_STATE } from '../allocation/fleet/loop-rules.js';
+import { toOrchestratorError } from '../contracts/errors.js';
+import type { FleetPlanned } from '../contracts/fleet.js';
+import type { PlanRequest, PlanResult } from '../contracts/plan.js';
+import type { Clock } from '../std/clock.js';
+import type { Logger } from '../std/logger.js';
+import type { EventLog } from './event-log.js';
+import { movesWords } from './failover.js';
+import type { NodeChange, NodeRegistry } from './node-registry.js';
+import type { CoordinatorBounds } from './options.js';
+import { planPlaced } from './planner.js';
+import type { Reconciler } from './reconciler.js';
+import { handlerStats, observedState, type SessionRecord, sinkIds } from './session-record.js';
+import type { SessionTable } from './session-table.js';
+
+export interface PlanningLoopOptions {
+  readonly table: SessionTable;
+  readonly registry: NodeRegistry;
+  readonly reconciler: Pick<Reconciler, 'kick'>;
+  readonly events: EventLog;
+  readonly allocator: Allocator;
+  readonly bounds: CoordinatorBounds;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+type Placement = Extract<LoopAction, { kind: 'place' }>;
+
+/** Stands for a session that has no id yet: above every one that the store gives. */
+const NEW_SESSION = Number.MAX_SAFE_INTEGER;
+
+const WHY: Readonly<Record<LoopReason, string>> = {
+  placed: 'placed',
+  repaired: 'placed again',
+  made_room: 'makes room for others',
+  relieved: 'late or on a node that is overloaded',
+  improved: 'improved in calm',
+};
+
+export class PlanningLoop {
+  readonly #options: PlanningLoopOptions;
+  #state: LoopState = NO_LOOP_STATE;
+  #nodeEvents: LoopEvent[] = [];
+  #known: ReadonlySet<number> = new Set();
+  /** Who could not be moved, and when that was, as waiting sessions were looked at last. */
+  #lookedAt = { held: '', ms: Number.NEGATIVE_INFINITY };
+  #timer: NodeJS.Timeout | null = null;
+  #turn: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: PlanningLoopOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#known = new Set(this.#ids());
+    this.#next();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#turn;
+  }
+
+  nodeChanged(node_id: number, change: NodeChange): void {
+    if (change === 'up') this.#nodeEvents.push({ kind: 'node_joined', node_id });
+    else if (change !== 'heartbeat') this.#nodeEvents.push({ kind: 'node_lost', node_id });
+  }
+
+  /** True: sessions are admitted by the algorithm that the operator chose, not by the planner of one session. */
+  get decidesAdmission(): boolean {
+    return this.#options.allocator !== ORCHESTRATOR;
+  }
+
+  /**
+   * A plan for a session that is about to be admitted; others are moved for it, within the budget, when `mayMove`.
+   * Runs while no other plan is being made.
+   */
+  async admit(request: PlanRequest, mayMove: boolean): Promise<PlanResult> {
+    const { table } = this.#options;
+    const refuse = (...reasons: string[]): PlanResult => {
+      const { service_name } = request.service;
+      return { admitted: false, refusal: { service_name, reasons, candidates: [] } };
+    };
+    const before = this.#state;
+    const session_id = NEW_SESSION;
+    const actions = this.#decide([{ kind: 'arrival', session_id }], { session_id, request });
+    if (!mayMove) this.#state = before;
+    const own = actions.find((one) => one.session_id === session_id);
+    if (own === undefined || own.kind === 'refuse') return refuse(own?.reason ?? 'nothing was decided about it');
+    const others = actions.filter((one): one is Placement => one.kind === 'place' && one !== own);
+    if (others.length > 0 && !mayMove) return refuse(`would be admitted if ${others.length} others made room`);
+    await this.#apply(others);
+    return planPlaced(request, own.planned, `${this.#options.allocator.name}: ${WHY[own.why]}`, table.snapshot());
+  }
+
+  #ids(): number[] {
+    return this.#options.table.active().map(({ stored }) => stored.session_id);
+  }
+
+  #next(): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#turn = this.#round().finally(() => this.#next());
+    }, this.#options.bounds.planPeriodMs);
+  }
+
+  async #round(): Promise<void> {
+    const { table, logger } = this.#options;
+    try {
+      await table.planning(async () => {
+        const actions = this.#decide(this.#news());
+        await this.#apply(actions.filter((one) => one.kind === 'place'));
+      });
+    } catch (error) {
+      const { code, message } = toOrchestratorError(error);
+      logger.error({ err: error, code }, `planning loop: ${message}`);
+    }
+  }
+
+  #decide(
+    events: readonly LoopEvent[],
+    extra?: { readonly session_id: number; readonly request: PlanRequest },
+  ): readonly LoopAction[] {
+    const { table, allocator, clock } = this.#options;
+    const { actions, state } = decide({
+      ...{ snapshot: table.fleet(extra), events, atS: clock.monotonicMs() / 1000, state: this.#state },
+      ...{ allocator, rules: DEFAULT_LOOP_RULES, held: this.#held() },
+    });
+    this.#state = state;
+    return actions;
+  }
+
+  #news(): LoopEvent[] {
+    const { table, registry } = this.#options;
+    const now = new Set(this.#ids());
+    const came = [...now].filter((id) => !this.#known.has(id));
+    const went = [...this.#known].filter((id) => !now.has(id));
+    const nodes = this.#nodeEvents;
+    this.#known = now;
+    this.#nodeEvents = [];
+    return [
+      ...nodes,
+      ...came.map((session_id) => ({ kind: 'arrival' as const, session_id })),
+      ...went.map((session_id) => ({ kind: 'departure' as const, session_id })),
+      ...this.#waiting(),
+      ...table.active().flatMap((record) => latencyMissed(record, registry)),
+    ];
+  }
+
+  /** Sessions without a place are looked at again when others may be moved that could not, and now and then. */
+  #waiting(): LoopEvent[] {
+    const { table, clock, bounds } = this.#options;
+    const waiting = table.active().filter((record) => record.suspension?.kind === 'placement');
+    const held = [...this.#held()].join(' ');
+    const ms = clock.monotonicMs();
+    if (held === this.#lookedAt.held && ms - this.#lookedAt.ms < bounds.suspendedRetryMs) return [];
+    this.#lookedAt = { held, ms };
+    return waiting.map(({ stored }) => ({ kind: 'arrival', session_id: stored.session_id }));
+  }
+
+  /** Those that run, or wait for a place, may be moved; what starts, stops or stands in a template may not. */
+  #held(): Set<number> {
+    const { table, registry } = this.#options;
+    const held = table.active().filter((record) => {
+      if (record.suspension?.kind === 'placement') return false;
+      if (record.service === null || record.service.template !== null) return true;
+      return observedState(record, registry) !== 'running';
+    });
+    return new Set(held.map(({ stored }) => stored.session_id));
+  }
+
+  /** In whatever order they fit: one may need the room that another leaves. */
+  async #apply(placements: readonly Placement[]): Promise<void> {
+    let left = [...placements];
+    for (let before = -1; left.length > 0 && left.length !== before; ) {
+      before = left.length;
+      const rest: Placement[] = [];
+      for (const one of left) if (!(await this.#applyOne(one))) rest.push(one);
+      left = rest;
+    }
+    for (const { session_id, why } of left)
+      this.#options.logger.warn(
+        { session_id, why },
+        `session ${session_id}: a planned move does not fit and is left out`,
+      );
+  }
+
+  /** True when there is nothing left to do for it. */
+  async #applyOne({ session_id, planned, why }: Placement): Promise<boolean> {
+    const { table, reconciler, events } = this.#options;
+    const record = table.get(session_id);
+    const request = record === undefined ? null : table.planRequest(record);
+    if (record === undefined || request === null) return true;
+    const before = record.stored.plan;
+    const result = this.#planned(record, request, planned, why);
+    if (!result.admitted) return false;
+    const waited = record.suspension;
+    const done = await table.update(record, (now) =>
+      now.ended !== null || now.desired === 'stopped'
+        ? null
+        : { ...now, generation: now.generation + 1, plan: result.plan },
+    );
+    if (!done) return true;
+    record.suspension = null;
+    record.problems.clear();
+    const message = `session ${session_id}: ${WHY[why]} | ${movesWords(before, result.plan)}${waited === null ? '' : ' | no longer suspended'}`;
+    events.emit({ kind: 'session.replaced', session_id, message });
+    reconciler.kick(session_id);
+    return true;
+  }
+
+  #planned(record: SessionRecord, request: PlanRequest, planned: FleetPlanned, why: LoopReason): PlanResult {
+    const { table, allocator } = this.#options;
+    return planPlaced(request, planned, `${allocator.name}: ${WHY[why]}`, table.snapshot(record.stored.session_id));
+  }
+}
+
+/** Measured at the slowest sink, against what the session was promised. */
+function latencyMissed(record: SessionRecord, registry: NodeRegistry): LoopEvent[] {
+  const { session_id, request, plan } = record.stored;
+  const bound = request.objective?.latency_ms_max;
+  if (bound === undefined || observedState(record, registry) !== 'running') return [];
+  const p95 = sinkIds(plan).map((id) => handlerStats(record, registry, id)?.end_to_end_ms_p95 ?? 0);
+  const measured_ms = Math.max(...p95);
+  return measured_ms > bound ? [{ kind: 'latency_missed', session_id, measured_ms }] : [];
+}
