@@ -1,10 +1,14 @@
 /**
- * What a Node user picks today: @vladmandic/face-api and the same object detector under tfjs-wasm, on the very pixels that
- * ours get. They are installed apart (`npm ci --prefix bench/peers`), because they take 330 MB.
+ * What a Node user picks today: @vladmandic/face-api, the face pipeline of @vladmandic/human, and the same object detector
+ * under tfjs-wasm, on the very pixels that ours get. They are installed apart (`npm ci --prefix bench/peers`), because they
+ * take 370 MB.
  */
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import type { AddressInfo } from 'node:net';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Frame } from '#src/contracts/packet.js';
 import { describeModel } from '#src/vision/model-cache.js';
@@ -40,9 +44,17 @@ interface FaceApi {
   };
 }
 
+interface Human {
+  load(): Promise<void>;
+  detect(picture: Tensor): Promise<{ face: { embedding?: number[] }[] }>;
+  readonly tf: { tensor(data: Uint8Array, shape: number[], type: 'int32'): Tensor };
+}
+
 export interface VisionPeers {
   /** Detection, 68 landmarks and descriptors of every face; how many faces. */
   faceChain(frame: Frame): Promise<number>;
+  /** The face pipeline of human: BlazeFace, its mesh in place of 68 points, and the 1024-d descriptor; how many faces. */
+  human(frame: Frame): Promise<number>;
   /** CenterNet at 512 px: resize and inference, without reading the boxes. */
   centernet(frame: Frame): Promise<void>;
 }
@@ -65,6 +77,7 @@ export async function loadPeers(): Promise<VisionPeers | null> {
     await faceApi.nets[net]!.loadFromDisk(models);
   }
   const centernet = await tf.loadGraphModel({ load: () => graphArtifacts('centernet') });
+  const human = await loadHuman(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
   const tensorOf = ({ data, width, height }: Frame) => tf.tensor3d(data, [height, width, 3], 'int32');
   return {
     async faceChain(frame) {
@@ -73,6 +86,12 @@ export async function loadPeers(): Promise<VisionPeers | null> {
       const faces = await faceApi.detectAllFaces(picture, options).withFaceLandmarks().withFaceDescriptors();
       picture.dispose();
       return faces.length;
+    },
+    async human(frame) {
+      const picture = human.tf.tensor(frame.data, [1, frame.height, frame.width, 3], 'int32');
+      const { face } = await human.detect(picture);
+      picture.dispose();
+      return face.length;
     },
     async centernet(frame) {
       const outputs = tf.tidy(() => {
@@ -85,6 +104,33 @@ export async function loadPeers(): Promise<VisionPeers | null> {
       }
     },
   };
+}
+
+/** Reads its models over HTTP only, so that they are served to it while it loads. */
+async function loadHuman(wasmPath: string): Promise<Human> {
+  const dir = join(PEERS, 'node_modules', '@vladmandic', 'human');
+  const { Human } = createRequire(import.meta.url)(join(dir, 'dist', 'human.node-wasm.js')) as {
+    Human: new (config: object) => Human;
+  };
+  const server = createServer((request, response) => {
+    response.end(readFileSync(join(dir, 'models', basename(request.url ?? ''))));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const off = { enabled: false };
+  // Every frame is looked at anew: what it keeps from frame to frame would be no work at all on the same picture.
+  const anew = { enabled: true, skipFrames: 0, skipTime: 0 };
+  const human = new Human({
+    ...{ backend: 'wasm', wasmPath, debug: false, cacheSensitivity: 0, filter: off },
+    modelBasePath: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    face: {
+      ...{ enabled: true, detector: { ...anew, maxDetected: 10, rotation: false }, mesh: anew, description: anew },
+      ...{ iris: off, emotion: off, antispoof: off, liveness: off },
+    },
+    ...{ body: off, hand: off, object: off, gesture: off, segmentation: off },
+  });
+  await human.load();
+  server.close();
+  return human;
 }
 
 async function graphArtifacts(model: string): Promise<object> {

@@ -77,7 +77,9 @@ async function chainCases(frame: Frame): Promise<[reference: string | undefined,
   const jpeg = await encodeJpeg(frame, 90);
   const chain = await faceChain();
   const objects = await objectChain();
+  const faceres = await faceChain({ detector: 'blazeface', recognizer: 'faceres' });
   const faceApi = 'ssd + 68 + 128-d of 1920x1080 pixels, face-api on tfjs-wasm';
+  const human = 'blazeface + mesh + 1024-d of 1920x1080 pixels, human on tfjs-wasm';
   const tfjs = 'centernet 512 of 1920x1080 pixels, tfjs-wasm';
   const ours = (work: string) => `${work} of 1920x1080 pixels, ours, 1 thread`;
   const whole = (work: string) => `JPEG to annotated frame, ${work}`;
@@ -87,6 +89,13 @@ async function chainCases(frame: Frame): Promise<[reference: string | undefined,
       [
         { name: ours('ssd + 68 + 128-d'), measure: () => timed(() => chain.describe(frame)) },
         ...(peers === null ? [] : [{ name: faceApi, measure: () => timed(() => peers.faceChain(frame)) }]),
+      ],
+    ],
+    [
+      peers === null ? undefined : human,
+      [
+        { name: ours('blazeface + 68 + 1024-d'), measure: () => timed(() => faceres.describe(frame)) },
+        ...(peers === null ? [] : [{ name: human, measure: () => timed(() => peers.human(frame)) }]),
       ],
     ],
     [
@@ -129,12 +138,12 @@ class Stopwatch {
   };
 }
 
-async function faceChain() {
+async function faceChain(models: { readonly detector?: string; readonly recognizer?: string } = {}) {
   const runtime = new Stopwatch();
   const options = { threads: 1, onRun: runtime.onRun };
-  const detector = await createFaceDetector(options);
+  const detector = await createFaceDetector({ ...options, model: models.detector });
   const landmarker = await createLandmarker(options);
-  const recognizer = await createRecognizer(options);
+  const recognizer = await createRecognizer({ ...options, model: models.recognizer });
   return {
     runtime,
     async describe(frame: Frame) {

@@ -116,6 +116,8 @@ export async function* readVideo(options: ReadOptions): AsyncGenerator<Frame, st
   const ended = endOf(child, source.address);
   const kill = () => child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
+  // A session that was stopped while it got ready would otherwise wait for the first frame, which may never come.
+  if (signal.aborted) kill();
   let stalled = false;
   const parser = new PpmParser();
   try {

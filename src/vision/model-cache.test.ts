@@ -108,6 +108,12 @@ describe('engine', () => {
     await expect(engine.run({ data, batch: 3, height: 112, width: 112 })).rejects.toThrow(/disposed/);
   });
 
+  it.skipIf(cudaInstalled())('runs on the CPU where gpu: auto finds no CUDA', async () => {
+    const engine = await createEngine('face_landmark_68_tiny', { cacheDir, gpu: 'auto' });
+    expect(engine.provider).toBe('cpu');
+    await engine.dispose();
+  });
+
   it.skipIf(cudaInstalled())('refuses gpu: true where there is no CUDA', async () => {
     const refused = createEngine('face_landmark_68_tiny', { cacheDir, gpu: true });
     await expect(refused).rejects.toMatchObject({ code: 'GPU_UNAVAILABLE', message: /no CUDA provider/ });
