@@ -1,13 +1,15 @@
 /**
  * Rows of packet_info per second, on SQLite and on a MariaDB server of its own, everything with the keys of our schema and
- * an empty table: the engine's own bulk limit, our store called directly, the whole collector over HTTP, and the
- * reference's way (a statement per row, a commit per report).
+ * an empty table: the engine's own bulk limit, our store called directly, the same while retention adds as many old rows to
+ * the aggregates and deletes them, the whole collector over HTTP, and the reference's way (a statement per row, a commit per
+ * report). On MariaDB also LOAD DATA LOCAL from this process, which is what our multi-row statements are chosen against.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
-import { createPool } from 'mysql2/promise';
+import { createPool, type QueryOptions } from 'mysql2/promise';
 import { createCollector } from '#src/collector/collector.js';
 import type { Report } from '#src/contracts/report.js';
 import { encodeReport, REPORT_COLUMNS_TYPE } from '#src/contracts/report-columns.js';
@@ -18,7 +20,7 @@ import { openMysqlTelemetryStore } from '#src/store/mysql/mysql-telemetry-store.
 import { reportRows, unpackPackets } from '#src/store/report-rows.js';
 import { openDatabase } from '#src/store/sqlite/connection.js';
 import { openSqliteTelemetryStore } from '#src/store/sqlite/sqlite-telemetry-store.js';
-import { type SqlValue, TELEMETRY_RETENTION, type TelemetryStore } from '#src/store/store.js';
+import { type ReportInput, type SqlValue, TELEMETRY_RETENTION, type TelemetryStore } from '#src/store/store.js';
 import { hasMariadb, startMariadb, type TestServer } from '../src/store/mysql/mariadb.testing.js';
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
@@ -31,6 +33,9 @@ const REPORTERS = 8;
 const COMMIT_ROWS = 20_000;
 const REFERENCE_ROWS = 5000;
 const SQLITE_STATEMENT_ROWS = 256;
+
+/** About when the rows of this bench are, s since the epoch. */
+const OLDEST_S = 1_764_077_707;
 
 const COLUMNS = 'timestamp, session_id, handler_id, sequence, event, size';
 
@@ -70,6 +75,8 @@ interface Engine {
   /** Into an empty table; ms. */
   bulk(): Promise<number>;
   rowByRow(): Promise<number>;
+  /** The engine's own way for bulk from a client, where it has one that we do not use; ms. */
+  bulkFromHere?(): Promise<number>;
   /** An empty one. */
   openStore(): Promise<TelemetryStore>;
 }
@@ -102,7 +109,14 @@ function casesOf(engine: Engine): BenchCase[] {
   const packed = { 'content-type': REPORT_COLUMNS_TYPE, 'content-encoding': 'gzip' };
   return [
     { name: `${name}: the engine's own bulk limit`, measure: async () => per(ROWS.length, await engine.bulk()) },
+    ...(engine.bulkFromHere === undefined
+      ? []
+      : [{ name: `${name}: LOAD DATA LOCAL`, measure: async () => per(ROWS.length, await engine.bulkFromHere!()) }]),
     { name: `${name}: our store, called directly`, measure: async () => per(ROWS.length, await direct(engine)) },
+    {
+      name: `${name}: the same during retention`,
+      measure: async () => per(ROWS.length, await duringRetention(engine)),
+    },
     {
       name: `${name}: collector over HTTP, columns`,
       measure: async () => per(ROWS.length, await overHttp(engine, columns, packed)),
@@ -120,11 +134,26 @@ function casesOf(engine: Engine): BenchCase[] {
 
 async function direct(engine: Engine): Promise<number> {
   const store = await engine.openStore();
-  const inputs = INPUTS();
+  const ms = await storeAll(store, INPUTS());
+  await store.close();
+  return ms;
+}
+
+async function storeAll(store: TelemetryStore, inputs: readonly ReportInput[]): Promise<number> {
   const perBatch = COMMIT_ROWS / ROWS_PER_REPORT;
   const start = performance.now();
   for (let at = 0; at < inputs.length; at += perBatch) await store.storeReports(inputs.slice(at, at + perBatch));
-  const ms = performance.now() - start;
+  return performance.now() - start;
+}
+
+/** As many rows are too old as come in, which is what a collector meets day after day. */
+async function duringRetention(engine: Engine): Promise<number> {
+  const store = await engine.openStore();
+  await storeAll(store, INPUTS());
+  const again = INPUTS().map((input) => ({ ...input, reportId: `again ${input.reportId}` }));
+  const pruning = store.prune(OLDEST_S + 365 * 86_400, { ...TELEMETRY_RETENTION, minutesS: 1e9, hoursS: 1e9 });
+  const ms = await storeAll(store, again);
+  await pruning;
   await store.close();
   return ms;
 }
@@ -202,6 +231,9 @@ function sqlite(dir: string): Engine {
   };
 }
 
+const linesOf = (rows: readonly (readonly SqlValue[])[]): string =>
+  rows.map((row) => `${row.map((value) => value ?? '\\N').join('\t')}\n`).join('');
+
 /** LOAD DATA of files that are there: what is left is the server. */
 function mariadb(dir: string, server: TestServer): Engine {
   const options = server.options('reports');
@@ -209,9 +241,9 @@ function mariadb(dir: string, server: TestServer): Engine {
     await withConnection(options, (connection) => connection.query('DROP DATABASE reports'));
     return openMysqlTelemetryStore(options);
   };
-  const timed = async (work: (pool: ReturnType<typeof createPool>) => Promise<void>) => {
+  const timed = async (work: (pool: ReturnType<typeof createPool>) => Promise<void>, flags: readonly string[] = []) => {
     await (await empty()).close();
-    const pool = createPool({ ...driverOptions(options), connectionLimit: 1 });
+    const pool = createPool({ ...driverOptions(options), connectionLimit: 1, flags: [...flags] });
     await pool.query('SELECT 1');
     const start = performance.now();
     await work(pool);
@@ -221,9 +253,8 @@ function mariadb(dir: string, server: TestServer): Engine {
   };
   const files: string[] = [];
   for (let at = 0; at < ROWS.length; at += COMMIT_ROWS) {
-    const lines = ROWS.slice(at, at + COMMIT_ROWS).map((row) => row.map((value) => value ?? '\\N').join('\t'));
     const file = join(dir, `${at}.txt`);
-    writeFileSync(file, `${lines.join('\n')}\n`);
+    writeFileSync(file, linesOf(ROWS.slice(at, at + COMMIT_ROWS)));
     files.push(file);
   }
   return {
@@ -232,6 +263,17 @@ function mariadb(dir: string, server: TestServer): Engine {
       timed(async (pool) => {
         for (const file of files) await pool.query(`LOAD DATA INFILE ? INTO TABLE packet_info (${COLUMNS})`, [file]);
       }),
+    bulkFromHere: () =>
+      timed(
+        async (pool) => {
+          for (let at = 0; at < ROWS.length; at += COMMIT_ROWS) {
+            const sql = `LOAD DATA LOCAL INFILE 'rows' INTO TABLE packet_info (${COLUMNS})`;
+            const infileStreamFactory = () => Readable.from([Buffer.from(linesOf(ROWS.slice(at, at + COMMIT_ROWS)))]);
+            await pool.query({ sql, infileStreamFactory } as QueryOptions);
+          }
+        },
+        ['+LOCAL_FILES'],
+      ),
     rowByRow: () =>
       timed(async (pool) => {
         await pool.query('START TRANSACTION');
