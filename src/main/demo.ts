@@ -6,7 +6,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pageUrl } from '../client/index.js';
+import { type Explanation, pageUrl } from '../client/index.js';
 import { DEMO_DIR } from '../config/cluster-file.js';
 import { defaultCacheDir } from '../config/environment.js';
 import { OrchestratorError } from '../contracts/errors.js';
@@ -24,6 +24,7 @@ import { findService, type HandlerParams, paramsFor } from './session-request.js
 import { awaitRunning, awaitSession } from './session-wait.js';
 import { lossText } from './text/loss-text.js';
 import { choiceLine, linkTable, objectiveText, placementTable } from './text/plan-text.js';
+import { predictionTable } from './text/prediction-text.js';
 import { dropsText, handlerStatsTable, linkStatsTable, sinkFigures, summaryLine } from './text/session-text.js';
 import { left, ms, right, seconds, table } from './text/table.js';
 
@@ -131,7 +132,8 @@ class Demo {
     const watch = new SinkWatch(join(this.#cluster.nodes[0]!.dataDir, 'outputs'));
     try {
       const session = await this.#measure(FRAMES_MEASURED);
-      onText(measuredText(session, labelsSeen(watch)));
+      const explanation = await this.#cluster.coordinator.explain(this.#sessionId);
+      onText(measuredText(session, explanation, labelsSeen(watch)));
       onProgress('killing a node');
       const recovery = await killAndRecover({
         cluster: this.#cluster,
@@ -307,7 +309,7 @@ function planText(sessionId: number, plan: SessionPlan, objective: Objective): s
   ].join('\n');
 }
 
-function measuredText(session: SessionView, labels: readonly string[]): string {
+function measuredText(session: SessionView, explanation: Explanation, labels: readonly string[]): string {
   const sink = sinkFigures(session);
   const delay = `p50 ${ms(sink?.endToEndP50Ms)} ms / p95 ${ms(sink?.endToEndP95Ms)} ms`;
   return [
@@ -315,6 +317,9 @@ function measuredText(session: SessionView, labels: readonly string[]): string {
     handlerStatsTable(session),
     '',
     linkStatsTable(session),
+    '',
+    'predicted and measured',
+    predictionTable(explanation),
     '',
     `  end to end ${delay} (predicted p95 ${ms(session.plan.latency_ms)} ms), ${sink?.fps.toFixed(1) ?? '-'} fps, ${sink?.delivered ?? 0} delivered, ${sink === null ? '' : dropsText(session, sink)}`,
     `  labels seen: ${labels.join(', ') || 'none'}`,

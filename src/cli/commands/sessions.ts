@@ -7,6 +7,7 @@ import type { SessionView } from '../../contracts/session.js';
 import { awaitRunning } from '../../main/session-wait.js';
 import { addressesText } from '../../main/text/addresses-text.js';
 import { choiceLine, explainText, objectiveText, placementTable, refusalText } from '../../main/text/plan-text.js';
+import { predictionTable } from '../../main/text/prediction-text.js';
 import {
   handlerNotes,
   handlerStatsTable,
@@ -194,35 +195,13 @@ function sessionText(session: SessionView): string {
   ].join('\n');
 }
 
-function explanationText({ session_id, observed, problem, plan, handlers, end_to_end }: Explanation): string {
-  const measured = table({
-    indent: 2,
-    columns: [
-      left('handler'),
-      left('node'),
-      right('predicted ms'),
-      right('measured p50'),
-      right('p95'),
-      right('fps'),
-      right('queue'),
-    ],
-    rows: handlers.map((one) => [
-      `${one.handler_id} ${one.handler_name}`,
-      one.node_name,
-      ms(one.predicted.compute_ms),
-      ms(one.measured?.service_ms_p50),
-      ms(one.measured?.service_ms_p95),
-      one.measured?.fps.toFixed(1) ?? '-',
-      String(one.measured?.queue ?? '-'),
-    ]),
-  });
-  const { predicted_ms, measured_ms_p50, measured_ms_p95 } = end_to_end;
+function explanationText(explanation: Explanation): string {
+  const { session_id, observed, problem, plan } = explanation;
   return [
     `session ${session_id} ${plan.service_name}: ${observed}${problem === undefined ? '' : `: ${problem}`}`,
     explainText(plan),
     '',
     'predicted and measured',
-    measured,
-    `  end to end: predicted p95 ${ms(predicted_ms)} ms, measured p50 ${ms(measured_ms_p50)} ms / p95 ${ms(measured_ms_p95)} ms`,
+    predictionTable(explanation),
   ].join('\n');
 }
