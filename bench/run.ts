@@ -23,6 +23,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   links: () => import('./links.js'),
   lossy: () => import('./lossy.js'),
   overload: () => import('./overload.js'),
+  recovery: () => import('./recovery.js'),
   store: () => import('./store.js'),
   vision: () => import('./vision.js'),
 };

@@ -36,6 +36,8 @@ export interface HttpClientOptions {
   /** What the peer is, for messages: `node`, `coordinator`. */
   readonly peer: string;
   readonly timeoutMs?: number;
+  /** A connection was closed from the other side: a process that ends does that at once, whatever else it does not say. */
+  onDisconnect?(): void;
 }
 
 export interface RequestOptions {
@@ -78,6 +80,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     bodyTimeout: 0,
     maxResponseSize: ANSWER_BYTES_MAX,
   });
+  if (options.onDisconnect !== undefined) agent.on('disconnect', () => options.onDisconnect?.());
   const auth = options.token === null ? {} : { authorization: `Bearer ${options.token}` };
 
   async function send(method: Method, path: string, given: RequestOptions): Promise<unknown> {

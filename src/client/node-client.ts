@@ -30,6 +30,8 @@ export interface NodeClientOptions {
   readonly token: string | null;
   readonly tlsCa?: string | undefined;
   readonly timeoutMs?: number;
+  /** A connection to the node was closed: news of its end, or of nothing. */
+  onDisconnect?(): void;
 }
 
 export interface NodeClient {

@@ -116,4 +116,61 @@ describe('NodeProber', () => {
     questions[1]!(HEARTBEAT);
     await until('its answer', async () => made.status.sessions.size === 0);
   });
+
+  it('is not lost when its machine takes the second of two connections', async () => {
+    let taken = [true];
+    let looks = 0;
+    let answering = true;
+    const changes: string[] = [];
+    prober = new NodeProber({
+      file: {
+        ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
+        ...{ rtt_ms: 1, bandwidth_mbit: 1 },
+      },
+      client: {
+        heartbeat: () => (answering ? Promise.resolve(HEARTBEAT) : new Promise(() => {})),
+        reachable: async () => {
+          looks += 1;
+          return taken.shift() ?? false;
+        },
+      },
+      bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 60_000, greetingMs: 0, suspectMs: 1 },
+      clock: { now: () => 0, monotonicMs: () => 0 },
+      epoch: () => null,
+      change: (kind) => changes.push(kind),
+    });
+    await prober.start();
+    answering = false;
+    taken = [false, true];
+    prober.suspect();
+    await until('the second look', async () => looks === 2);
+    expect(changes).toEqual(['up', 'heartbeat']);
+    prober.close();
+  });
+
+  it('is asked at once when a connection has closed, and lost before the time-out when its machine is gone', async () => {
+    let asked = 0;
+    const changes: string[] = [];
+    prober = new NodeProber({
+      file: {
+        ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
+        ...{ rtt_ms: 1, bandwidth_mbit: 1 },
+      },
+      client: {
+        heartbeat: () => {
+          asked += 1;
+          return asked === 1 ? Promise.resolve(HEARTBEAT) : new Promise(() => {});
+        },
+        reachable: async () => false,
+      },
+      bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 60_000, greetingMs: 0, suspectMs: 1 },
+      clock: { now: () => 0, monotonicMs: () => 0 },
+      epoch: () => null,
+      change: (kind) => changes.push(kind),
+    });
+    await prober.start();
+    prober.suspect();
+    await until('lost', async () => changes.includes('lost'));
+    expect(asked).toBe(2);
+  });
 });

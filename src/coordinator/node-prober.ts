@@ -7,9 +7,9 @@
  * up       its newest heartbeat is at most a period and a time-out old
  * lost     it was up and does not answer; what it runs is not known
  *
- * Three ways to be lost: a question without an answer within the time-out while the machine takes no connection either
- * (it is gone); no answer for longer although it does (its agent hangs); or a failure that comes at once (connection
- * refused: the process is gone), confirmed by a second question right away.
+ * Three ways to be lost: a question that stays unanswered while the machine takes no connection either, tried twice (it is
+ * gone); no answer for longer although it does (its agent hangs); or a failure that comes at once (connection refused: the
+ * process is gone), confirmed by a second question right away. A connection that closes is a reason to ask now.
  * Surprising: a time-out that fires much later than it was set says that this process was held up, not the node; such
  * a time-out is not counted.
  */
@@ -20,6 +20,7 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { Heartbeat, HeartbeatQuery, NodeFacts, NodeFile, NodeState, ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
 import { ClockEstimate } from './clock-estimate.js';
+import { watchMachine } from './machine-watch.js';
 import type { CoordinatorBounds } from './options.js';
 
 /** A timer that is this late means that the process was held up, ms. */
@@ -79,6 +80,7 @@ export class NodeProber {
   #startedMs = 0;
   #hurryUntilMs = 0;
   #stalls = 0;
+  #suspected = false;
   #answeredMs = 0;
   #closed = false;
   #wake: (() => void) | null = null;
@@ -107,6 +109,13 @@ export class NodeProber {
     if (!wasHurried) this.#wake?.();
   }
 
+  /** Something says that it may be gone: it is asked now. */
+  suspect(): void {
+    if (this.status.state !== 'up' || this.#closed) return;
+    this.#suspected = true;
+    this.#wake?.();
+  }
+
   note(observed: ObservedSession): void {
     this.#notes.set(observed.session_id, { atMs: this.#options.clock.monotonicMs(), observed });
     this.status.sessions.set(observed.session_id, observed);
@@ -123,8 +132,10 @@ export class NodeProber {
     while (!this.#closed) {
       const hurried = () => clock.monotonicMs() < this.#hurryUntilMs;
       const due = () => lastMs + (hurried() ? bounds.hurryPeriodMs : bounds.heartbeatPeriodMs) - clock.monotonicMs();
-      for (let waitMs = due(); waitMs > 0 && !this.#closed; waitMs = due()) await this.#pause(waitMs);
+      for (let waitMs = due(); waitMs > 0 && !this.#closed && !this.#suspected; waitMs = due())
+        await this.#pause(waitMs);
       if (this.#closed) return;
+      this.#suspected = false;
       lastMs = clock.monotonicMs();
       await this.#probe();
     }
@@ -142,7 +153,7 @@ export class NodeProber {
 
   async #probe(): Promise<void> {
     let outcome = await this.#ask();
-    if (!outcome.ok && unreachableCause(outcome.error) !== 'timeout' && !this.#closed) outcome = await this.#ask();
+    if (!outcome.ok && !isSilence(outcome.error) && !this.#closed) outcome = await this.#ask();
     if (this.#closed) return;
     if (outcome.ok) return this.#answered(outcome.heartbeat, outcome.sentMs);
     if (this.#isOwnStall(outcome.tookMs, outcome.error) || (await this.#isStarved(outcome.error))) return;
@@ -164,13 +175,17 @@ export class NodeProber {
     const { clock, client, bounds, file } = this.#options;
     const sentMs = clock.monotonicMs();
     const sentAt = clock.now();
+    const machine = this.status.state === 'up' ? watchMachine(client, bounds) : null;
     try {
-      const heartbeat = await client.heartbeat({ timeoutMs: bounds.heartbeatTimeoutMs, query: this.#told() });
+      const asked = client.heartbeat({ timeoutMs: bounds.heartbeatTimeoutMs, query: this.#told() });
+      const heartbeat = await (machine === null ? asked : Promise.race([asked, machine.gone]));
       checkIdentity(file, heartbeat);
       this.status.clock.add({ sentAt, receivedAt: clock.now(), nodeAt: heartbeat.timestamp });
       return { ok: true, heartbeat, sentMs };
     } catch (thrown) {
       return { ok: false, error: toOrchestratorError(thrown), tookMs: clock.monotonicMs() - sentMs };
+    } finally {
+      machine?.stop();
     }
   }
 
@@ -216,7 +231,7 @@ export class NodeProber {
   #failed(error: OrchestratorError, tookMs: number): void {
     const { status } = this;
     const { clock, bounds, change } = this.#options;
-    const silent = unreachableCause(error) === 'timeout';
+    const silent = isSilence(error);
     status.problem = error.message;
     status.why = silent ? `silent ${(tookMs / 1000).toFixed(1)} s` : whyOf(error);
     if (status.state === 'up') {
@@ -235,6 +250,12 @@ export class NodeProber {
       change('missing');
     }
   }
+}
+
+/** No answer of any kind, from the agent or from its machine. */
+function isSilence(error: OrchestratorError): boolean {
+  const cause = unreachableCause(error);
+  return cause === 'timeout' || cause === 'gone';
 }
 
 function whyOf(error: OrchestratorError): string {

@@ -67,11 +67,12 @@ export class NodeRegistry {
     const { token, tlsCa, bounds, clock } = this.#options;
     const url = nodeUrl(file);
     // A node that takes longer than this to take an order is as good as lost, and an order may be repeated.
+    const onDisconnect = () => this.#entries.get(file.node_id)?.prober.suspect();
     const peer = (nodeId: number) => this.#entries.get(nodeId)?.file;
     const client =
       file.control === 'reference'
         ? createReferenceNodeClient({ file, url, peer, clock })
-        : createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs });
+        : createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs, onDisconnect });
     const change = (kind: NodeChange) => this.#changed(file.node_id, kind);
     const prober = new NodeProber({ file, client, bounds, clock, epoch: () => this.#epoch, change });
     return { file, url, client, prober, status: prober.status, savedAt: 0 };

@@ -59,6 +59,8 @@ export interface CoordinatorBounds {
   readonly hungTimeoutMs: number;
   /** Time in which a machine that is there takes a connection (its kernel does, not the agent), ms. */
   readonly connectTimeoutMs: number;
+  /** A question unanswered for so long has the machine looked at, ms: many times what a busy agent takes. */
+  readonly suspectMs: number;
   /** Between two heartbeats while something on the node is about to change, ms: shortens starts and recoveries. */
   readonly hurryPeriodMs: number;
   /**
@@ -96,6 +98,7 @@ export const DEFAULT_COORDINATOR_BOUNDS: CoordinatorBounds = {
   heartbeatTimeoutMs: 1_000,
   hungTimeoutMs: 3_000,
   connectTimeoutMs: 250,
+  suspectMs: 300,
   hurryPeriodMs: 100,
   greetingMs: 1_500,
   unknownGraceMs: 3_000,

@@ -1,0 +1,125 @@
+/**
+ * How long a session is without frames when something dies: a node by SIGKILL (agent and hosts at once), a node whose cable
+ * is pulled, the coordinator for 30 s, the leader of three coordinators. A camera at 30 fps, `latest`; the workers are on
+ * machines of their own (network namespaces). Each row is a distribution over the rounds.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { quantile } from '#src/std/quantile.js';
+import { hasMariadb } from '../src/store/mysql/mariadb.testing.js';
+import { hasNamespaces } from '../test/support/namespaces.js';
+import { type BenchRow, printed, printLines } from './harness.js';
+import { type Arrivals, RecoverySystem } from './recovery/system.js';
+import type { BenchContext } from './run.js';
+
+const BENCH = 'recovery';
+/** Between two rounds, ms: the node that came back must be there again, and queues empty. */
+const CALM_MS = 2_500;
+const COORDINATOR_DOWN_MS = 30_000;
+/** Rounds of the coordinator's absence for each round of the others: half a minute each. */
+const DOWN_SHARE = 0.1;
+
+type Values = Map<string, { unit: string; values: number[] }>;
+
+export async function run({ rounds, only }: BenchContext): Promise<BenchRow[]> {
+  if (!hasMariadb() || !hasNamespaces()) {
+    console.log('recovery: skipped, it needs mariadbd, and root with ip for network namespaces');
+    return [];
+  }
+  const values: Values = new Map();
+  const system = await RecoverySystem.start();
+  try {
+    const cases: [string, number, () => Promise<void>][] = [
+      ['node killed', rounds, () => nodeDies(system, values, 'node killed')],
+      ['node unplugged', rounds, () => nodeDies(system, values, 'node unplugged')],
+      ['leader killed', rounds, () => leaderDies(system, values)],
+      ['coordinators down 30 s', Math.ceil(rounds * DOWN_SHARE), () => coordinatorsAway(system, values)],
+    ];
+    for (const [name, count, measure] of cases) {
+      if (only !== undefined && only !== name) continue;
+      for (let round = 0; round < count; round++) {
+        await system.settled();
+        await sleep(CALM_MS * (0.5 + Math.random() / 2));
+        await measure();
+      }
+    }
+  } finally {
+    await system.close();
+  }
+  return [...values].flatMap(([key, { unit, values: list }]) => {
+    const [name, figure] = key.split('\u0000') as [string, string];
+    return (['p50', 'p95', 'max'] as const).map((part) => ({
+      ...{ bench: BENCH, case: name, figure: `${figure}, ${part}`, unit },
+      value: quantile(list, { p50: 0.5, p95: 0.95, max: 1 }[part]),
+    }));
+  });
+}
+
+export function print(rows: readonly BenchRow[]): void {
+  const lines = new Map<string, string[]>();
+  for (const row of rows) {
+    const figure = row.figure.replace(/, \w+$/, '');
+    const key = `${row.case}\u0000${figure} (${row.unit})`;
+    lines.set(key, [...(lines.get(key) ?? key.split('\u0000')), printed(row.value)]);
+  }
+  printLines(['case', 'figure', 'p50', 'p95', 'max'], [...lines.values()], 2);
+}
+
+function add(values: Values, name: string, figure: string, unit: string, value: number): void {
+  const key = `${name}\u0000${figure}`;
+  const entry = values.get(key) ?? { unit, values: [] };
+  entry.values.push(value);
+  values.set(key, entry);
+}
+
+/**
+ * The old placement's last frames are at the sink within milliseconds; then comes a gap, and what follows it is from the
+ * new one. So the first frame after the longest gap is the first of the new placement.
+ */
+async function nodeDies(system: RecoverySystem, values: Values, name: 'node killed' | 'node unplugged'): Promise<void> {
+  const victim = await system.victim();
+  const arrivals = system.arrivals();
+  const diedMs = performance.now();
+  if (name === 'node killed') victim.kill();
+  else victim.unplug();
+  const told = await system.event('session.replaced', diedMs);
+  await system.flows(arrivals);
+  const gap = longestGap(arrivals);
+  add(values, name, 'to first frame', 'ms', gap.endMs - diedMs);
+  add(values, name, 'to the new plan', 'ms', told - diedMs);
+  add(values, name, 'frames lost', 'frames', arrivals.lost);
+  await victim.heal();
+}
+
+function longestGap({ frames }: Arrivals): { endMs: number } {
+  let longest = { endMs: 0, ms: 0 };
+  frames.forEach(({ atMs }, index) => {
+    const before = frames[index - 1]?.atMs ?? atMs;
+    if (atMs - before > longest.ms) longest = { endMs: atMs, ms: atMs - before };
+  });
+  return longest;
+}
+
+/** Until the next one answers as the leader; the session must not notice. */
+async function leaderDies(system: RecoverySystem, values: Values): Promise<void> {
+  const arrivals = system.arrivals();
+  const leader = await system.leader();
+  const diedMs = performance.now();
+  leader.daemon.kill();
+  const next = await system.leader(leader.epoch);
+  add(values, 'leader killed', 'to the next leader', 'ms', next.seenMs - diedMs);
+  await system.flows(arrivals);
+  add(values, 'leader killed', 'frames lost', 'frames', arrivals.lost);
+  await leader.daemon.restart();
+}
+
+async function coordinatorsAway(system: RecoverySystem, values: Values): Promise<void> {
+  const arrivals = system.arrivals();
+  const { coordinators } = system.cluster.controllers;
+  for (const { daemon } of coordinators) daemon.kill();
+  await sleep(COORDINATOR_DOWN_MS);
+  await Promise.all(coordinators.map(({ daemon }) => daemon.restart()));
+  await system.leader();
+  await system.flows(arrivals);
+  add(values, 'coordinators down 30 s', 'frames lost', 'frames', arrivals.lost);
+  add(values, 'coordinators down 30 s', 'frames seen', 'frames', arrivals.frames.length);
+}

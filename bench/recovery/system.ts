@@ -1,0 +1,214 @@
+/** The system of the recovery bench, and what is seen of it from outside: frames at the sink as they are written. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CoordinatorHealth } from '#src/client/answers.js';
+import type { ChildDaemon } from '#src/main/child-daemon.js';
+import { type LocalCluster, startCluster } from '#src/main/cluster.js';
+import { awaitRunning } from '#src/main/session-wait.js';
+import { encodeJpeg } from '#src/vision/images.js';
+import { startMariadb, type TestServer } from '../../src/store/mysql/mariadb.testing.js';
+import { openSwitch, type Switch } from '../../test/support/namespaces.js';
+
+const WORKERS = 3;
+const FPS = 30;
+/** Frames in a row after which they are said to flow. */
+const FLOWS = 20;
+const WAIT_MS_MAX = 60_000;
+const POLL_MS = 10;
+
+/** capture, encode, render at the camera; decode and resize on a worker. */
+const SERVICE = {
+  ...{ service_id: 1, service_name: 'recovery' },
+  handlers: ['capture', 'encode', 'decode', 'resize', 'render'].map((type, index) => ({
+    ...{
+      handler_id: index + 1,
+      handler_name: type,
+      handler_type: type,
+      at: index === 2 || index === 3 ? 'work' : 'source',
+    },
+    cost: { cpu_ms: 1, mem_mb: 20 },
+    params:
+      {
+        capture: { fps: FPS, loop: true },
+        resize: { width: 64, height: 0 },
+        render: { boxes: true, write_frames: false },
+      }[type] ?? {},
+  })),
+  links: [1, 2, 3, 4].map((id) => ({ source_handler: id, target_handler: id + 1 })),
+};
+
+export interface Arrivals {
+  /** Delivered ones, as the sink wrote them. */
+  readonly frames: { readonly sequence: number; readonly atMs: number }[];
+  /** Sequences that the sink wrote as dropped, and those that it never wrote. */
+  lost: number;
+  stop(): void;
+}
+
+export interface Victim {
+  kill(): void;
+  unplug(): void;
+  heal(): Promise<void>;
+}
+
+export class RecoverySystem {
+  #sessionId = 0;
+
+  private constructor(
+    readonly cluster: LocalCluster,
+    private readonly network: Switch,
+    private readonly server: TestServer,
+    private readonly dir: string,
+  ) {}
+
+  static async start(): Promise<RecoverySystem> {
+    const dir = mkdtempSync(join(tmpdir(), 'orchestrator-bench-'));
+    const [services, pictures] = [join(dir, 'services'), join(dir, 'pictures')];
+    for (const one of [services, pictures]) mkdirSync(one);
+    writeFileSync(join(services, 'recovery.json'), JSON.stringify(SERVICE));
+    const data = Buffer.alloc(160 * 120 * 3, 128);
+    writeFileSync(join(pictures, '0.jpg'), await encodeJpeg({ width: 160, height: 120, data }, 80));
+    const server = await startMariadb();
+    const network = openSwitch(WORKERS);
+    const cluster = await startCluster({
+      ...{ dataDir: join(dir, 'data'), servicesDir: services, allow: [pictures], collector: true, token: null },
+      ...{ address: network.address, coordinators: 3, databaseSection: section(server) },
+      nodes: [
+        { node_id: 0, node_name: 'camera', node_type: 'client' },
+        ...network.machines.map(({ address, launcher }, index) => ({
+          ...{ node_id: index + 1, node_name: `worker-${index + 1}`, node_type: 'edge' as const, labels: ['work'] },
+          network: { address, launcher },
+        })),
+      ],
+    });
+    const system = new RecoverySystem(cluster, network, server, dir);
+    const request = { service: 'recovery', source: pictures, source_node: 0 };
+    system.#sessionId = (await cluster.coordinator.createSession(request)).session_id!;
+    await awaitRunning(cluster.coordinator, system.#sessionId);
+    return system;
+  }
+
+  async close(): Promise<void> {
+    await this.cluster.close();
+    this.network.close();
+    await this.server.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Every node is there, and the session runs. */
+  settled(): Promise<true> {
+    return until('a settled system', async () => {
+      const nodes = await this.cluster.coordinator.nodes();
+      const { observed } = await this.cluster.coordinator.session(this.#sessionId);
+      return nodes.every(({ state }) => state === 'up') && observed === 'running' ? true : undefined;
+    });
+  }
+
+  /** The worker that has the handlers now. */
+  async victim(): Promise<Victim> {
+    const { plan } = await this.cluster.coordinator.session(this.#sessionId);
+    const nodeId = plan.handlers.find(({ handler_name }) => handler_name === 'decode')!.node_id;
+    const { daemon } = this.cluster.nodes[nodeId]!;
+    const machine = this.network.machines[nodeId - 1]!;
+    let wasKilled = false;
+    return {
+      kill: () => {
+        wasKilled = true;
+        daemon.killGroup();
+      },
+      unplug: () => machine.unplug(),
+      heal: async () => (wasKilled ? daemon.restart() : machine.plug()),
+    };
+  }
+
+  /** Monotonic time at which an event of that kind was first seen to have been told after `sinceMs`. */
+  async event(kind: string, sinceMs: number): Promise<number> {
+    const after = (performance.timeOrigin + sinceMs) / 1000;
+    const query = { after, session_id: this.#sessionId };
+    const found = await until(kind, async () =>
+      (await this.cluster.coordinator.events(query)).find((event) => event.kind === kind),
+    );
+    return found.timestamp * 1000 - performance.timeOrigin;
+  }
+
+  async leader(epochBefore = 0): Promise<{ daemon: ChildDaemon; epoch: number; seenMs: number }> {
+    const { coordinators } = this.cluster.controllers;
+    return until('a leader', async () => {
+      const answers = coordinators.map(async ({ url, daemon }) => {
+        const answer = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(500) }).catch(() => null);
+        const health = (await answer?.json()) as CoordinatorHealth | undefined;
+        const leads = health?.status === 'ok' && health.epoch > epochBefore;
+        return leads ? { daemon, epoch: health.epoch, seenMs: performance.now() } : undefined;
+      });
+      return (await Promise.all(answers)).find((one) => one !== undefined);
+    });
+  }
+
+  /** Follows the lines of the sink from now on. */
+  arrivals(): Arrivals {
+    const path = this.#journal();
+    let offset = statSync(path).size;
+    let rest = '';
+    let last: number | null = null;
+    let reading = Promise.resolve();
+    const arrivals: Arrivals = { frames: [], lost: 0, stop: () => watcher.close() };
+    const take = (line: string, atMs: number) => {
+      const { sequence, dropped } = JSON.parse(line) as { sequence: number; dropped?: string };
+      arrivals.lost += last === null ? 0 : sequence - last - 1;
+      last = sequence;
+      if (dropped === undefined) arrivals.frames.push({ sequence, atMs });
+      else arrivals.lost += 1;
+    };
+    const read = async (atMs: number) => {
+      const size = statSync(path).size;
+      if (size <= offset) return;
+      const file = await open(path);
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(size - offset), 0, size - offset, offset);
+      await file.close();
+      offset += bytesRead;
+      const lines = (rest + buffer.toString('utf8', 0, bytesRead)).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) take(line, atMs);
+    };
+    const watcher = watch(path, () => {
+      const atMs = performance.now();
+      reading = reading.then(() => read(atMs));
+    });
+    return arrivals;
+  }
+
+  /** Frames come at their pace again; then nothing is looked at any more. */
+  async flows(arrivals: Arrivals): Promise<void> {
+    const spanMs = (2 * FLOWS * 1000) / FPS;
+    await until('frames', async () => {
+      const { frames } = arrivals;
+      const first = frames[frames.length - FLOWS];
+      return first !== undefined && performance.now() - first.atMs < spanMs ? true : undefined;
+    });
+    arrivals.stop();
+  }
+
+  #journal(): string {
+    const outputs = join(this.dir, 'data', 'camera', 'outputs', String(this.#sessionId));
+    const found = readdirSync(outputs, { recursive: true }).find((name) => String(name).endsWith('boxes.jsonl'));
+    return join(outputs, String(found));
+  }
+}
+
+function section(server: TestServer): Record<string, string | number> {
+  const { host, port, user, password, schema } = server.options('reports');
+  return { db_addr: host, db_port: port, db_user: user, db_passwd: password, db_schema: schema };
+}
+
+async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  const deadline = performance.now() + WAIT_MS_MAX;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined) return seen;
+    if (performance.now() > deadline) throw new Error(`waited ${WAIT_MS_MAX} ms for ${what}`);
+    await sleep(POLL_MS);
+  }
+}
