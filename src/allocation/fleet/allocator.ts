@@ -99,10 +99,8 @@ export function beforeOf(fleet: Fleet, task: Task): Before | null {
   const { previous } = task.session;
   if (previous === undefined) return null;
   const byId = new Map(previous.map((one) => [one.handler_id, one]));
-  const { previous_variant: name } = task.session;
-  const graphs = task.graphs.filter((graph) => name === undefined || graph.variant.variant_name === name);
   return new Map(
-    graphs.map((graph) => {
+    task.graphs.map((graph) => {
       const options = graph.handlers.map((handler, at) => {
         const index = handler.alternatives.findIndex((one) => one.name === byId.get(handler.handler_id)?.alternative);
         return index < 0 ? -1 : graph.firstOption[at]! + index;
@@ -117,7 +115,9 @@ export function beforeOf(fleet: Fleet, task: Task): Before | null {
 
 /** What a session takes where it runs, whatever has become of its nodes; null when that cannot be told. */
 export function placedAsIs(fleet: Fleet, task: Task, appraiser: Appraiser): Placed | null {
+  const { previous_variant: name } = task.session;
   for (const [graph, { options, nodes }] of beforeOf(fleet, task) ?? []) {
+    if (name !== undefined && graph.variant.variant_name !== name) continue;
     if (task.session.previous!.length !== graph.handlers.length) continue;
     if (options.every((option) => option >= 0) && nodes.every((node) => node >= 0))
       return appraiser.appraise(task, graph, options, nodes, 0);

@@ -180,6 +180,30 @@ describe('the planning loop', () => {
     expect(refused[0]!.kind === 'refuse' && refused[0]!.reason).toContain('cpu of node-1 has no room');
   });
 
+  test('knows which of several variants runs, and changes to another', () => {
+    const base = small(2);
+    const [variant] = base.services[0]!.variants;
+    const only = (variant_name: string, accuracy: number, pick: number) => ({
+      ...{ variant_name, accuracy, links: variant!.links },
+      handlers: variant!.handlers.map((one) => ({
+        ...one,
+        alternatives: [{ ...one.alternatives.at(pick)!, name: 'default', accuracy: 1 }],
+      })),
+    });
+    const services = [{ service_name: 'faces', variants: [only('large', 0.95, 0), only('small', 0.8, -1)] }];
+    const rig = new Rig({ ...base, services });
+    const variants = () => rig.running.map((one) => one.previous_variant).sort();
+    rig.at(0, ...arrivals(2));
+    expect(variants()).toEqual(['large', 'large']);
+    rig.nodes((one) => (one.node_id === 2 ? { ...one, up: false } : one));
+    rig.at(100, { kind: 'node_lost', node_id: 2 });
+    expect(variants()).toEqual(['large', 'small']);
+    rig.nodes((one) => ({ ...one, up: true }));
+    rig.at(105, { kind: 'node_joined', node_id: 2 });
+    rig.at(140);
+    expect(variants()).toEqual(['large', 'large']);
+  });
+
   test('an overload moves nobody before it is confirmed, and then as few as will do', () => {
     const rig = new Rig(small(1));
     rig.at(0, ...arrivals(1));
