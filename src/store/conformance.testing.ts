@@ -13,7 +13,6 @@ import {
   type Report,
   type SinkFate,
 } from '../contracts/report.js';
-import type { SeriesQuery } from '../contracts/series.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { LedgerAccounts } from './ledger-accounts.js';
 import { packetEvents, reportRows } from './report-rows.js';
@@ -28,7 +27,8 @@ import {
   type TelemetryStore,
 } from './store.js';
 
-const T0 = 1_700_000_000;
+/** When the rows of these suites are, s since the epoch. */
+export const T0 = 1_700_000_000;
 
 export function stateStoreConformance(open: () => Promise<StateStore>): void {
   describe('StateStore', () => {
@@ -385,130 +385,6 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
   });
 }
 
-/** What stores have that know SQL: aggregates and series. */
-export function rollupConformance(open: () => Promise<TelemetryStore>): void {
-  describe('aggregates and series', () => {
-    let store: TelemetryStore;
-    beforeEach(async () => {
-      store = await open();
-    });
-    afterEach(() => store.close());
-
-    const HOUR = Math.ceil(T0 / 3600) * 3600;
-    const put = (report: Report, nodeId = 1) => store.storeReports([reportInput(report, nodeId, T0)]);
-    const keep = { ...TELEMETRY_RETENTION, rowsS: 1e9 };
-    const cpu = (at: number, cpu_util: number | null) => ({ timestamp: HOUR + at, cpu_util });
-    const points = async (query: Partial<SeriesQuery> = {}) => {
-      const all = { table: 'sys_info', column: 'cpu_util', from: HOUR, to: HOUR + 7200, step: 60, ...query };
-      const { lines } = await store.series(all, HOUR);
-      return lines.map(({ key, points }) => [
-        Object.values(key).join(),
-        ...points.map(([time, value]) => [time - HOUR, value]),
-      ]);
-    };
-
-    it('are the same before rows are in the aggregates, half-way, after it, and once the rows are gone', async () => {
-      await put({ sys_info: [cpu(0, 10), cpu(59.9, 20), cpu(60, 30), cpu(61, null), cpu(3600, 7), cpu(130, null)] });
-      await put({ sys_info: [cpu(5, 50)] }, 2);
-      await store.prune(HOUR, keep);
-      await put({ sys_info: [cpu(1, 60), cpu(3601, 9)] });
-      const byMinute = [
-        ['1', [0, 30], [60, 30], [3600, 8]],
-        ['2', [0, 50]],
-      ];
-      const byHour = [
-        ['1', [0, 30], [3600, 8]],
-        ['2', [0, 50]],
-      ];
-      for (const retention of [null, keep, { ...keep, rowsS: -7200 }]) {
-        if (retention !== null) await store.prune(HOUR, retention);
-        expect(await points()).toEqual(byMinute);
-        expect(await points({ step: 3600 })).toEqual(byHour);
-        expect(await points({ node_id: 2 })).toEqual(byMinute.slice(1));
-        expect(await points({ column: 'cpu_util_max', node_id: 1, to: HOUR + 60 })).toEqual([['1', [0, 60]]]);
-      }
-      expect(await store.recent('sys_info', { limit: 10 })).toEqual([]);
-      // Rows that come late, and after the numbers of the deleted ones were given again.
-      await put({ sys_info: [cpu(2, 30), cpu(59, 30)] });
-      expect((await points({ node_id: 1 }))[0]!.slice(0, 2)).toEqual(['1', [0, 30]]);
-      await store.prune(HOUR, keep);
-      expect((await points({ column: 'cpu_util_samples', node_id: 1 }))[0]!.slice(0, 2)).toEqual(['1', [0, 5]]);
-      expect(await store.prune(HOUR, { ...keep, minutesS: -7200, hoursS: -3600 })).toBe(7);
-      expect(await points()).toEqual([]);
-      expect(await points({ step: 3600 })).toEqual([['1', [3600, 8]]]);
-    });
-
-    it('weigh what is a mean of packets by them, count events and bytes, and keep the worst', async () => {
-      const at = { timestamp: HOUR };
-      const profile = { ...profileSample(), ...at };
-      await put({
-        profile: [{ ...profile, packets: 3, service_ms: 10, service_ms_p95: 11 }],
-        packet_info: [1, 2, 3].map((sequence) => ({
-          ...at,
-          ...packetPlace(1),
-          sequence,
-          event: 'end',
-          size: sequence,
-        })),
-        ledger: [
-          { ...ledgerRow('queue', 3, 7), ...at },
-          { ...ledgerRow('delivered', 0, 2), ...at, at_handler: null },
-        ],
-        link_info: [{ ...fullReport().link_info![0]!, ...at }],
-      });
-      await store.prune(HOUR, keep);
-      await put({
-        profile: [{ ...profile, packets: 1, service_ms: 50, service_ms_p95: 80 }],
-        packet_info: [{ ...at, ...packetPlace(1), sequence: 1, event: 'start' }],
-        link_info: [{ ...fullReport().link_info![0]!, ...at, rtt_ms: 0.5, latency_ms: 4 }],
-      });
-      await store.prune(HOUR, keep);
-      const one = async (table: string, column: string) => (await points({ table, column })).map((line) => line[1]![1]);
-      expect(await one('profile', 'service_ms')).toEqual([20]);
-      expect(await one('profile', 'service_ms_p95')).toEqual([80]);
-      expect(await one('packet_info', 'packets')).toEqual([3, 1]);
-      expect(await one('packet_info', 'bytes')).toEqual([6, 0]);
-      expect(await one('ledger', 'packets')).toEqual([3, 5]);
-      expect([await one('link_info', 'rtt_ms'), await one('link_info', 'latency_ms')]).toEqual([[0.5], [4]]);
-    });
-
-    it('lose and double nothing while reports are stored and rows deleted', async () => {
-      let stored = 0;
-      let writing = true;
-      const writer = async (nodeId: number) => {
-        for (let round = 0; round < 30; round++) {
-          const sys_info = Array.from({ length: 40 }, (_, row) => cpu(round * 60 + row, 1));
-          await put({ sys_info }, nodeId);
-          stored += sys_info.length;
-        }
-      };
-      const pruner = async () => {
-        while (writing) await store.prune(HOUR, { ...keep, rowsS: -900 });
-      };
-      const pruning = pruner();
-      await Promise.all([1, 2, 3].map(writer));
-      writing = false;
-      await pruning;
-      await store.prune(HOUR, keep);
-      const lines = await points({ column: 'cpu_util_samples' });
-      const counted = lines.flatMap((line) => line.slice(1)).reduce((sum, point) => sum + Number(point[1]), 0);
-      expect(counted).toBe(stored);
-    });
-
-    it.each<[Partial<SeriesQuery>, RegExp]>([
-      [{ table: 'packet_info; drop table x' }, /no series of table packet_info; drop.*there are: sys_info/],
-      [{ column: 'colour' }, /no series of column colour of sys_info; there are: cpu_util, /],
-      [{ session_id: 1 }, /no series of sys_info by session_id; there are: node_id/],
-      [{ step: 90 }, /step 90 s is no multiple of 60 s/],
-      [{ to: HOUR }, /to \d+ is not after from/],
-      [{ step: 1 }, /are 7200 points, the bound is 2000: take a step of 4 s or more/],
-    ])('refuse %j', async (query, message) => {
-      await expect(points(query)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
-      await expect(points(query)).rejects.toThrow(message);
-    });
-  });
-}
-
 /** A report as the collector hands it to a store. */
 export function reportInput(report: Report, nodeId: number, receivedAt: number): ReportInput {
   return { nodeId, reportId: report.report_id ?? null, receivedAt, rows: reportRows(nodeId, report) };
@@ -516,7 +392,7 @@ export function reportInput(report: Report, nodeId: number, receivedAt: number):
 
 const REPORT_TABLES = ['sys_info', 'proc_info', 'packet_info', 'profile', 'link_info', 'ledger'] as const;
 
-const packetPlace = (session_id: number) => ({ session_id, handler_id: 2 });
+export const packetPlace = (session_id: number) => ({ session_id, handler_id: 2 });
 
 export function profileSample(): ProfileSample {
   return {

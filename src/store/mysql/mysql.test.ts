@@ -1,13 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { OrchestratorError } from '../../contracts/errors.js';
-import {
-  fullReport,
-  reportInput,
-  rollupConformance,
-  stateStoreConformance,
-  telemetryStoreConformance,
-} from '../conformance.testing.js';
+import { fullReport, reportInput, stateStoreConformance, telemetryStoreConformance } from '../conformance.testing.js';
+import { rollupConformance } from '../rollup-conformance.testing.js';
 import { SQL_ROWS_MAX, TELEMETRY_TABLES, type TelemetryStore } from '../store.js';
 import { type MysqlStoreOptions, withConnection } from './connection.js';
 import { hasMariadb, startMariadb, type TestServer } from './mariadb.testing.js';

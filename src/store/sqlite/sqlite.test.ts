@@ -5,13 +5,8 @@ import type { Worker } from 'node:worker_threads';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../std/logger.js';
-import {
-  fullReport,
-  reportInput,
-  rollupConformance,
-  stateStoreConformance,
-  telemetryStoreConformance,
-} from '../conformance.testing.js';
+import { fullReport, reportInput, stateStoreConformance, telemetryStoreConformance } from '../conformance.testing.js';
+import { rollupConformance } from '../rollup-conformance.testing.js';
 import { SQL_ROWS_MAX, TELEMETRY_TABLES, type TelemetryStore } from '../store.js';
 import { MIGRATIONS, migrate } from './migrations.js';
 import { openSqliteStateStore } from './sqlite-state-store.js';
