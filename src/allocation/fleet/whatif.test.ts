@@ -49,4 +49,20 @@ describe('what if', () => {
     expect(all(moreSmaller)).toEqual({ admitted: moreSmaller, asked: moreSmaller });
     expect(all(moreSmaller + 1).admitted).toBeLessThan(moreSmaller + 1);
   });
+
+  test('services of several variants run on with any of them', () => {
+    const services = fleet.services.map((one) => ({
+      ...one,
+      variants: one.variants.flatMap((variant) => [
+        { ...variant, variant_name: `${variant.variant_name} again`, accuracy: variant.accuracy * 0.9 },
+        variant,
+      ]),
+    }));
+    const many = { ...fleet, services };
+    expect(capacityOf(many, added).moreSmaller).toBeGreaterThan(0);
+    for (const lose of fleet.nodes.map((one) => one.node_id)) {
+      const { plan } = whatIf(many, { lose: [lose], add: 3, added });
+      expect(plan.sessions.flatMap((one) => one.placement).map((one) => one.node_id)).not.toContain(lose);
+    }
+  });
 });
