@@ -80,7 +80,8 @@ function fleetNode(node: RegisteredNode, holding: Parameters<typeof snapshotNode
 
 const isMeasured = (from: string) => from === 'link' || from === 'probe';
 
-function pathsOf(nodes: readonly RegisteredNode[], measured: LinkTable): FleetPath[] {
+/** Ways between nodes that were measured, or that do not exist; everywhere else the tree tells enough. */
+export function pathsOf(nodes: readonly RegisteredNode[], measured: LinkTable): FleetPath[] {
   return nodes.flatMap((source) =>
     nodes.flatMap((target): FleetPath[] => {
       if (target === source) return [];

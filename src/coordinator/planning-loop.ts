@@ -10,12 +10,20 @@
 import type { Allocator } from '../allocation/fleet/allocator.js';
 import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { decide, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
-import { DEFAULT_LOOP_RULES, type LoopEvent, type LoopState, NO_LOOP_STATE } from '../allocation/fleet/loop-rules.js';
+import {
+  DEFAULT_LOOP_RULES,
+  type LoopEvent,
+  type LoopState,
+  mayImprove,
+  NO_LOOP_STATE,
+  withEvents,
+} from '../allocation/fleet/loop-rules.js';
 import { toOrchestratorError } from '../contracts/errors.js';
 import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
+import { Drift } from './drift.js';
 import type { EventLog } from './event-log.js';
 import { movesWords } from './failover.js';
 import type { NodeChange, NodeRegistry } from './node-registry.js';
@@ -38,6 +46,8 @@ export interface PlanningLoopOptions {
 
 type Placement = Extract<LoopAction, { kind: 'place' }>;
 
+const RULES = DEFAULT_LOOP_RULES;
+
 /** Stands for a session that has no id yet: above every one that the store gives. */
 const NEW_SESSION = Number.MAX_SAFE_INTEGER;
 
@@ -52,6 +62,8 @@ const WHY: Readonly<Record<LoopReason, string>> = {
 export class PlanningLoop {
   readonly #options: PlanningLoopOptions;
   #state: LoopState = NO_LOOP_STATE;
+  readonly #drift = new Drift();
+  #driftMs = Number.NEGATIVE_INFINITY;
   #nodeEvents: LoopEvent[] = [];
   #known: ReadonlySet<number> = new Set();
   /** Who could not be moved, and when that was, as waiting sessions were looked at last. */
@@ -136,9 +148,15 @@ export class PlanningLoop {
     extra?: { readonly session_id: number; readonly request: PlanRequest },
   ): readonly LoopAction[] {
     const { table, allocator, clock } = this.#options;
+    const atS = clock.monotonicMs() / 1000;
+    if (events.length === 0 && (this.decidesAdmission || !mayImprove(this.#state, atS, RULES))) {
+      // Most of the time: then the snapshot, which grows with the fleet, need not be made.
+      this.#state = withEvents(this.#state, events, atS, RULES);
+      return [];
+    }
     const { actions, state } = decide({
-      ...{ snapshot: table.fleet(extra), events, atS: clock.monotonicMs() / 1000, state: this.#state },
-      ...{ allocator, rules: DEFAULT_LOOP_RULES, held: this.#held() },
+      ...{ snapshot: table.fleet(extra), events, atS, state: this.#state },
+      ...{ allocator, rules: RULES, held: this.#held() },
     });
     this.#state = state;
     return actions;
@@ -157,8 +175,18 @@ export class PlanningLoop {
       ...came.map((session_id) => ({ kind: 'arrival' as const, session_id })),
       ...went.map((session_id) => ({ kind: 'departure' as const, session_id })),
       ...this.#waiting(),
+      ...this.#drifted(),
       ...table.active().flatMap((record) => latencyMissed(record, registry)),
     ];
+  }
+
+  /** As often as profiles are read: all pairs of nodes are gone through. */
+  #drifted(): LoopEvent[] {
+    const { table, clock, bounds } = this.#options;
+    const ms = clock.monotonicMs();
+    if (ms - this.#driftMs < bounds.profilePeriodMs) return [];
+    this.#driftMs = ms;
+    return this.#drift.events(table.profiles, table.paths());
   }
 
   /** Sessions without a place are looked at again when others may be moved that could not, and now and then. */

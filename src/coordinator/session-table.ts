@@ -4,14 +4,14 @@
  * plans are made one at a time, so that two of them cannot both take the same free core.
  */
 import { OrchestratorError } from '../contracts/errors.js';
-import type { FleetSnapshot } from '../contracts/fleet.js';
+import type { FleetPath, FleetSnapshot } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
-import type { PlanRequest, Snapshot } from '../contracts/plan.js';
+import type { PlanRequest, Profile, Snapshot } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
-import { type FleetInput, fleetSnapshot } from './fleet-snapshot.js';
+import { type FleetInput, fleetSnapshot, pathsOf } from './fleet-snapshot.js';
 import type { LinkTable } from './link-table.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
@@ -88,6 +88,16 @@ export class SessionTable {
       .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
     const { registry, profiles, links } = this.#options;
     return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current, links });
+  }
+
+  /** What handlers were measured to need. */
+  get profiles(): readonly Profile[] {
+    return this.#options.profiles.current;
+  }
+
+  /** Ways between nodes that were measured, or that do not exist. */
+  paths(): FleetPath[] {
+    return pathsOf(this.#options.registry.all(), this.#options.links);
   }
 
   /** Every session that has not ended with where it runs, `extra` without a place, and the whole cluster. */
