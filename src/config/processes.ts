@@ -66,6 +66,7 @@ export interface NodeConfig {
   readonly clockSkewMs: number;
   readonly cpuCores: number | null;
   readonly memMb: number | null;
+  readonly hostMemMb: number;
   readonly threads: number;
   readonly dataDir: string;
   readonly allow: readonly string[];
@@ -132,6 +133,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     clockSkewMs: node.clock_skew_ms,
     cpuCores: node.cpu_cores ?? null,
     memMb: node.mem_mb ?? null,
+    hostMemMb: node.host_mem_mb,
     threads: node.threads ?? 1,
     dataDir: path(node.data_path),
     allow: sources.allow.map((entry) => (isAddress(entry) ? entry : path(entry))),

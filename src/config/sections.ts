@@ -159,6 +159,12 @@ export const NodeConfFileSchema = Type.Object({
     mem_mb: Type.Optional(
       Type.Integer({ minimum: 64, description: 'Memory that handlers may use, MiB (ours). Default: what is free.' }),
     ),
+    host_mem_mb: Type.Integer({
+      minimum: 128,
+      default: 4096,
+      description:
+        'Resident memory of one handler host, MiB (ours). Above it the host is killed and started again, which the event `handler.restarted` says.',
+    }),
     threads: Type.Optional(Type.Integer({ minimum: 1, description: 'Threads of one inference (ours). Default: 1.' })),
     data_path: text('var/node', 'Directory for outputs of sinks, sockets and unsent reports (ours).'),
   }),

@@ -130,6 +130,7 @@ export const ObservedHandlerSchema = Type.Object({
   pid: Nullable(Type.Integer()),
   restarts: Type.Integer(),
   error: Type.Optional(Type.String()),
+  last_exit: Type.Optional(Type.String({ description: 'Why its host was started again last' })),
   note: Type.Optional(Type.String({ description: 'What the handler says of itself, for example what it waits for' })),
   stats: Type.Optional(HandlerStatsSchema),
   links: Type.Array(LinkStatsSchema),

@@ -161,10 +161,11 @@ describe('a session', () => {
     const { client, edge1, awaitState } = await start();
     const { session_id } = await client.createSession({ service: 'faces' });
     await awaitState(session_id!, 'running');
+    edge1.lastExit = 'the handler host was killed';
     edge1.restarts = 1;
     const event = await cluster.awaitEvent('handler.restarted');
     expect(event).toMatchObject({ node_id: 1, handler_id: 2 });
-    expect(event.message).toBe('session 1: detect on edge-1 was restarted (1)');
+    expect(event.message).toBe('session 1: detect on edge-1 was restarted (1): the handler host was killed');
   });
 
   it('runs a static template where it stands', async () => {

@@ -11,7 +11,7 @@ import { EventLog } from './event-log.js';
 import { Failover } from './failover.js';
 import { createHttpApi } from './http-api.js';
 import { LinkProbes, probeFreshS } from './link-probes.js';
-import { LinkTable } from './link-table.js';
+import { LinkTable, type StoredReading } from './link-table.js';
 import { NodeRegistry } from './node-registry.js';
 import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { PlanningLoop } from './planning-loop.js';
@@ -27,6 +27,9 @@ export interface Coordinator {
   /** Stops deciding; sessions run on, and the next coordinator on the same store takes them over. */
   close(): Promise<void>;
 }
+
+/** Rows of link_info that a start reads: the last minutes of a large cluster; what is not among them is measured again. */
+const LINK_ROWS_MAX = 5_000;
 
 /** Epochs that one start may skip to get past what nodes have seen under another store. */
 const EPOCHS_SKIPPED_MAX = 10_000;
@@ -54,7 +57,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     for (const one of closers.splice(0).reverse()) await one();
   };
   try {
-    await Promise.all([profiles.start(), registry.start()]);
+    await Promise.all([profiles.start(), registry.start(), restoreLinks(options, links, periodMs)]);
     const epoch = await newestEpoch(options, registry);
     options.state.fence(epoch);
     // Only now: until this epoch was handed out an older coordinator could still change what is stored.
@@ -110,6 +113,18 @@ async function newestEpoch({ state, lead, logger }: CoordinatorOptions, registry
   }
   if (epoch <= seen) logger.error({ epoch, seen }, `nodes have seen epoch ${seen} and will take nothing from ${epoch}`);
   return epoch;
+}
+
+/** Without what was measured lately the first plans after a restart would believe the node files. */
+async function restoreLinks(options: CoordinatorOptions, links: LinkTable, periodMs: number): Promise<void> {
+  const { telemetry, nodes, clock, logger } = options;
+  const since = clock.now() - probeFreshS(nodes.length, periodMs);
+  try {
+    const rows = await telemetry?.recent('link_info', { since, limit: LINK_ROWS_MAX });
+    links.restore((rows ?? []) as unknown as StoredReading[], clock.now());
+  } catch (error) {
+    logger.warn({ err: error }, `links are measured anew: ${toOrchestratorError(error).message}`);
+  }
 }
 
 /** Of several coordinators: which one decides from now on. */

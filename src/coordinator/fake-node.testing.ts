@@ -60,6 +60,8 @@ export class FakeNode {
   refuses: OrchestratorError | null = null;
   /** Restarts of every handler's host. */
   restarts = 0;
+  /** Why, as its agent says. */
+  lastExit: string | undefined;
   /** handler_id -> why it has failed. */
   readonly failed = new Map<number, string>();
   readonly #stats = new Map<string, Partial<HandlerStats>>();
@@ -115,6 +117,7 @@ export class FakeNode {
       handler_type: Number(handler.handler_type),
       state: this.#stateOf(session, handler.handler_id),
       ...{ pid: 1, restarts: this.restarts },
+      ...(this.lastExit === undefined ? {} : { last_exit: this.lastExit }),
       links: this.links.get(handler.handler_id) ?? [],
       ...(this.failed.has(handler.handler_id) ? { error: this.failed.get(handler.handler_id)! } : {}),
       stats: { ...NO_STATS, ...this.#stats.get(`${session_id}/${handler.handler_id}`) },

@@ -26,6 +26,25 @@ const seen = (link: Partial<LinkStats>): ObservedSession => ({
 });
 
 describe('LinkTable', () => {
+  it('knows after a restart what was measured before it, and how old that is', () => {
+    const { state, table } = linkTable();
+    state.ms = 5_000;
+    const row = { source_node: 0, target_node: 1, rtt_ms: 8, mbit_per_s: null };
+    table.restore(
+      [
+        { ...row, timestamp: 100, session_id: null, rtt_ms: 12, mbit_per_s: 40 },
+        { ...row, timestamp: 890, session_id: 3 },
+        { ...row, timestamp: 890, session_id: 3, target_node: 0 },
+      ],
+      900,
+    );
+    expect(table.rtt(0, 1)).toEqual({ value: 8, by: 'link', ageS: 10 });
+    expect(table.mbit(0, 1)).toBeNull();
+    expect(table.rtt(0, 0)).toBeNull();
+    table.restore([{ ...row, timestamp: 899, session_id: null, rtt_ms: 12, mbit_per_s: 40 }], 900);
+    expect(table.mbit(0, 1)).toEqual({ value: 40, by: 'probe', ageS: 1 });
+  });
+
   it('takes what a running link shows before a probe, and the probe again when the link has gone', () => {
     const { state, table } = linkTable();
     expect(table.rtt(0, 1)).toBeNull();

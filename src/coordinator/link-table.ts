@@ -24,6 +24,16 @@ export interface LinkReading {
   readonly mbitPerS: number | null;
 }
 
+/** A row of link_info. */
+export interface StoredReading {
+  readonly timestamp: number;
+  readonly session_id: number | null;
+  readonly source_node: number;
+  readonly target_node: number;
+  readonly rtt_ms: number | null;
+  readonly mbit_per_s: number | null;
+}
+
 export interface Measured {
   readonly value: number;
   readonly by: MeasuredBy;
@@ -58,11 +68,12 @@ export class LinkTable {
     }
   }
 
-  add(by: MeasuredBy, source: number, target: number, { rttMs, mbitPerS }: LinkReading): void {
+  /** `ageMs`: how long ago it was measured. */
+  add(by: MeasuredBy, source: number, target: number, { rttMs, mbitPerS }: LinkReading, ageMs = 0): void {
     const key = `${source}>${target}`;
     const pair = this.#pairs.get(key) ?? { link: { rtt: [], mbit: [] }, probe: { rtt: [], mbit: [] } };
     this.#pairs.set(key, pair);
-    const atMs = this.#options.clock.monotonicMs();
+    const atMs = this.#options.clock.monotonicMs() - ageMs;
     const keep = (quantity: Quantity, value: number | null) => {
       if (value === null) return;
       const readings = pair[by][quantity];
@@ -71,6 +82,16 @@ export class LinkTable {
     };
     keep('rtt', rttMs);
     keep('mbit', mbitPerS);
+  }
+
+  /** What was measured before this coordinator was started, oldest first; a probe has no session. */
+  restore(rows: readonly StoredReading[], nowS: number): void {
+    for (const { timestamp, session_id, source_node, target_node, rtt_ms, mbit_per_s } of rows) {
+      if (source_node === target_node) continue;
+      const ageMs = Math.max(0, (nowS - timestamp) * 1000);
+      const by = session_id === null ? 'probe' : 'link';
+      this.add(by, source_node, target_node, { rttMs: rtt_ms, mbitPerS: mbit_per_s }, ageMs);
+    }
   }
 
   /** Round trip, ms. */

@@ -25,7 +25,7 @@ export interface CoordinatorOptions {
   readonly types: HandlerTypeRegistry;
   readonly state: StateStore;
   /** What nodes reported: profiles are read back from it, and what became of packets; null: declared costs only. */
-  readonly telemetry: Pick<TelemetryStore, 'profiles' | 'ledger' | 'packets'> | null;
+  readonly telemetry: Pick<TelemetryStore, 'profiles' | 'ledger' | 'packets' | 'recent'> | null;
   /** Absent: it leads as long as it runs. */
   readonly lead?: Leadership;
   readonly clock: Clock;

@@ -324,11 +324,11 @@ export class Reconciler {
     const { registry, events } = this.#options;
     const { session_id } = record.stored;
     for (const { node_id, node_name, observed } of observedNodes(record, registry)) {
-      for (const { handler_id, handler_name, restarts, error } of observed.handlers) {
+      for (const { handler_id, handler_name, restarts, last_exit } of observed.handlers) {
         const told = record.restarts.get(handler_id);
         record.restarts.set(handler_id, restarts);
         if (told === undefined || restarts <= told) continue;
-        const why = error === undefined ? '' : `: ${error}`;
+        const why = last_exit === undefined ? '' : `: ${last_exit}`;
         const message = `session ${session_id}: ${handler_name} on ${node_name} was restarted (${restarts})${why}`;
         events.emit({ kind: 'handler.restarted', session_id, node_id, handler_id, message });
       }

@@ -30,6 +30,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       commands: config.commands,
       cpuCores: config.cpuCores,
       memMb: config.memMb,
+      hostMemMbMax: config.hostMemMb,
       speed: config.speed,
       clockSkewMs: config.clockSkewMs,
       threads: config.threads,

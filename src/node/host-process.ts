@@ -3,6 +3,7 @@
  * It sees no environment but what it is given, and none of the agent's own flags.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +14,9 @@ import type { Logger } from '../std/logger.js';
 const LINE_LENGTH_MAX = 4_096;
 /** Lines of one host that go to the log within a second; a host that prints per packet must not fill the disk. */
 const LINES_PER_S_MAX = 50;
+
+/** Of -1000 (never) to 1000 (first): as if a host used half of the machine more than it does. */
+const OOM_SCORE_ADJ = 500;
 
 /** `TypeError: x is not a function`; the lines after it (stack, version of Node) say less. */
 const NAMES_ERROR = /^\w*Error\b/;
@@ -47,6 +51,7 @@ export class HostProcess {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     const pid = this.#child.pid ?? null;
+    if (pid !== null) sacrifice(pid);
     this.#child.on('message', (message) => onMessage(message as FromHost));
     forwardLines(this.#child.stdout, (line) => logger.info({ pid }, line));
     forwardLines(this.#child.stderr, (line) => {
@@ -109,6 +114,14 @@ export class HostProcess {
     const isFresh = performance.now() - this.#lastLineMs < 2 * LAST_WORDS_MS;
     return { ...ended, lastLine: isFresh ? this.#lastLine : '' };
   }
+}
+
+/**
+ * A machine that is out of memory ends what has the highest score. A host is started again and loses nothing; with the
+ * agent everything on the node would go. Raising the score needs no rights; where there is no /proc nothing is done.
+ */
+function sacrifice(pid: number): void {
+  void writeFile(`/proc/${pid}/oom_score_adj`, String(OOM_SCORE_ADJ)).catch(() => {});
 }
 
 function forwardLines(stream: Readable | null, write: (line: string) => void): void {

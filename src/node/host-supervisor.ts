@@ -61,6 +61,7 @@ export class HostSupervisor {
   #state: HostState = 'starting';
   #process: HostProcess | null = null;
   #problem: OrchestratorError | null = null;
+  #lastExit: string | null = null;
   #restarts = 0;
   #wantsRun = false;
   #pingsUnanswered = 0;
@@ -86,6 +87,10 @@ export class HostSupervisor {
   /** Why it last ended or could not start; null after it became ready. */
   get problem(): OrchestratorError | null {
     return this.#problem;
+  }
+  /** Why it was started again last; stays when it is ready again. */
+  get lastExit(): string | null {
+    return this.#lastExit;
   }
   /** Whether a process is there that takes links and posted packets. */
   get isServing(): boolean {
@@ -197,6 +202,7 @@ export class HostSupervisor {
       const delayMs = Math.round(backoff.nextMs());
       logger.warn({ host: name, code: problem.code, delay_ms: delayMs }, `${problem.message}; it is started again`);
       this.#restarts += 1;
+      this.#lastExit = problem.message;
       this.#setState('waiting');
       await sleep(delayMs, undefined, { signal }).catch(() => {});
     }

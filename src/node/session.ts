@@ -185,6 +185,7 @@ export class Session {
       state: status?.state === 'failed' && ownState !== 'stopped' ? 'failed' : ownState,
       pid: supervisor.pid,
       restarts: supervisor.restarts,
+      ...(supervisor.lastExit === null ? {} : { last_exit: supervisor.lastExit }),
       ...(problem === undefined ? {} : { error: problem }),
       ...figures(status),
     };

@@ -252,7 +252,9 @@ test('a host over its memory limit is killed, and the reason is said', async () 
   const logger = { debug() {}, info() {}, warn: note, error: note };
   const agent = await startAgent({ hostMemMbMax: 200, logger });
   await agent.client.putSession(share({}, { 3: { grow_mb: 250 } }));
-  await until(() => messages.some((one) => /MiB resident, over the limit of 200 MiB, killed/.test(one)), 'kill');
+  const killed = /MiB resident, over the limit of 200 MiB, killed/;
+  await until(() => messages.some((one) => killed.test(one)), 'kill');
+  await until(async () => killed.test((await agent.client.listSessions())[0]!.handlers[2]!.last_exit ?? ''), 'reason');
 });
 
 test('stop during preparation is not waited for until the time-out', async () => {
