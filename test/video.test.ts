@@ -1,7 +1,9 @@
 /** Video through the whole system: an MP4 made here and, where Debian's opencv-doc is, its street clip. */
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { awaitSession } from '../src/main/session-wait.js';
 import { SAMPLES, startSystem, type TestSystem } from './support/system.js';
@@ -41,10 +43,13 @@ const SERVICE = {
   ],
 };
 
+const SHIPPED = fileURLToPath(new URL('../resources/services/object_detection.json', import.meta.url));
+const CLI = fileURLToPath(new URL('../dist/cli/orchestrator.js', import.meta.url));
+
 let system: TestSystem;
 beforeAll(async () => {
   system = await startSystem({
-    services: [SERVICE],
+    services: [SERVICE, JSON.parse(readFileSync(SHIPPED, 'utf8'))],
     nodes: [{ node_id: 0, node_name: 'client', node_type: 'client' }],
   });
 }, 60_000);
@@ -65,14 +70,18 @@ const cases: (readonly [string, readonly string[], number])[] = [
   ...(existsSync(STREET) ? [['street', ['-i', STREET], 12] as const] : []),
 ];
 
+async function untilEnd(sessionId: number): Promise<void> {
+  const ended = ({ observed }: { observed: string }) => observed === 'stopped' || observed === 'failed';
+  const session = await awaitSession(system.coordinator, sessionId, ended, { timeoutMs: 90_000 });
+  expect(session.observed).toBe('stopped');
+}
+
 test.each(cases)(
   'a clip of %s runs to its end, every frame accounted for and recorded',
   async (name, input, frames) => {
     const source = clip(name, input, frames);
     const { session_id } = await system.coordinator.createSession({ service: 'people', source, delivery: 'all' });
-    const ended = ({ observed }: { observed: string }) => observed === 'stopped' || observed === 'failed';
-    const session = await awaitSession(system.coordinator, session_id!, ended, { timeoutMs: 90_000 });
-    expect(session.observed).toBe('stopped');
+    await untilEnd(session_id!);
     const lines = system.journal(session_id!);
     expect(lines.map((line) => line.sequence)).toEqual(Array.from({ length: frames }, (_, index) => index));
     const seen = lines.filter((line) => line.boxes?.some((box) => box.label === 'person'));
@@ -80,6 +89,22 @@ test.each(cases)(
     const video = system.output(session_id!, 'out.mp4');
     const count = ['-v', 'error', '-count_frames', '-show_entries', 'stream=nb_read_frames', '-of', 'csv=p=0', video];
     expect(execFileSync('ffprobe', count).toString().trim()).toBe(String(frames));
+  },
+  120_000,
+);
+
+test.each(cases)(
+  '`session start object_detection --source FILE` takes a clip of %s',
+  async (name, input, frames) => {
+    const goal = ['--fps', '0.5', '--variant', 'light', '--delivery', 'all', '--param', 'capture.fps=0'];
+    const start = ['session', 'start', 'object_detection', '--source', clip(`shipped-${name}`, input, frames), ...goal];
+    const where = ['--coordinator', system.coordinatorUrl, '--json'];
+    const { stdout } = await promisify(execFile)(process.execPath, [CLI, ...start, ...where]);
+    const { session_id } = JSON.parse(stdout) as { session_id: number };
+    await untilEnd(session_id);
+    const lines = system.journal(session_id);
+    expect(lines.map((line) => line.sequence)).toEqual(Array.from({ length: frames }, (_, index) => index));
+    expect(lines.some((line) => line.boxes?.some((box) => box.label === 'person'))).toBe(true);
   },
   120_000,
 );
