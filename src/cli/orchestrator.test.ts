@@ -117,6 +117,21 @@ describe('check', () => {
   });
 });
 
+test.each([
+  [['profile'], 'profile needs either a service or --all'],
+  [['profile', 'object_detection', '--all'], 'profile needs either a service or --all'],
+  [['evaluate', 'object_detection', '--iou', '2'], '--iou 2 is not in (0, 1]'],
+])('%j is refused as wrong usage, exit 2', async (args, named) => {
+  const { code, stderr } = await orchestrator(args);
+  expect([code, stderr.includes(named)]).toEqual([2, true]);
+});
+
+test('evaluate says what a folder lacks', async () => {
+  const { code, stderr } = await orchestrator(['evaluate', 'object_detection', '--data', root]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^error DATASET_INVALID: .* holds no annotations\.json/);
+});
+
 describe('sql', () => {
   test('says where it looked when there is no database, and which file is missing', async () => {
     const nothing = await orchestrator(['sql', 'select 1']);

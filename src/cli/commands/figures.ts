@@ -14,7 +14,7 @@ export function addFigureCommands(program: Command): void {
 
 const SERVICES = ['--services <path>', 'directory of service files, or one (default: those of the package)'] as const;
 const CACHE = ['--cache <dir>', '[models] cache_path of the node (default: the one of this user)'] as const;
-/** Pictures of the package; a COCO annotation counts as found at this overlap. */
+/** Overlap from which on a detection is right, as the oldest of COCO's figures has it. */
 const IOU = 0.5;
 const CALLS = 12;
 
