@@ -12,6 +12,7 @@ import { addGalleryCommands } from './commands/gallery.js';
 import { addNodeCommands, addServiceCommands } from './commands/listings.js';
 import { addLocalCommands } from './commands/local.js';
 import { addModelCommands } from './commands/models.js';
+import { addMoveCommand } from './commands/move.js';
 import { addPlanCommand } from './commands/plan.js';
 import { addSessionCommands } from './commands/sessions.js';
 import { addSqlCommand } from './commands/sql.js';
@@ -35,6 +36,7 @@ function createProgram(): Command {
     .exitOverride();
   addLocalCommands(program);
   addSessionCommands(program);
+  addMoveCommand(program);
   addAccountCommands(program);
   addServiceCommands(program);
   addNodeCommands(program);

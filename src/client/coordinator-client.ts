@@ -4,7 +4,7 @@ import type { OrchestratorEvent } from '../contracts/event.js';
 import type { FleetSnapshot } from '../contracts/fleet.js';
 import type { Loss } from '../contracts/loss.js';
 import type { NodeView } from '../contracts/node.js';
-import type { SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
+import type { MoveRequest, SessionCreated, SessionRequest, SessionView } from '../contracts/session.js';
 import type { Trace } from '../contracts/trace.js';
 import type {
   ClusterSnapshot,
@@ -50,6 +50,8 @@ export interface CoordinatorClient {
   session(session_id: number): Promise<SessionView>;
   startSession(session_id: number): Promise<SessionView>;
   stopSession(session_id: number): Promise<SessionView>;
+  /** Begins to move a handler; events tell how it ends. Throws MOVE_REFUSED, HANDLER_NOT_FOUND, NODE_NOT_FOUND. */
+  moveHandler(session_id: number, move: MoveRequest): Promise<SessionView>;
   deleteSession(session_id: number): Promise<void>;
   explain(session_id: number): Promise<Explanation>;
   /** `last`: only what was decided in the last so many seconds. */
@@ -89,6 +91,7 @@ export function createCoordinatorClient(options: CoordinatorClientOptions): Coor
     session: (id) => get(`/v1/sessions/${id}`),
     startSession: async (id) => (await http.request('POST', `/v1/sessions/${id}/start`)) as SessionView,
     stopSession: async (id) => (await http.request('POST', `/v1/sessions/${id}/stop`)) as SessionView,
+    moveHandler: async (id, json) => (await http.request('POST', `/v1/sessions/${id}/move`, { json })) as SessionView,
     deleteSession: async (id) => {
       await http.request('DELETE', `/v1/sessions/${id}`);
     },

@@ -70,6 +70,10 @@ export const ERROR_CATALOGUE = {
   SESSION_NOT_INITIALIZED: { status: 409, help: 'start needs a session whose handlers are all ready.' },
   SESSION_RUNNING: { status: 409, help: 'The session is running: start it once, stop it before delete.' },
   SESSION_STOPPED: { status: 409, help: 'A stopped session cannot be started again; create a new one.' },
+  MOVE_REFUSED: {
+    status: 409,
+    help: 'The handler cannot run on that node, or cannot be moved now; the message says why.',
+  },
   SESSION_REFUSED: {
     status: 409,
     help: 'No placement meets the objective; the reasons and the nearest objective that fits are attached.',

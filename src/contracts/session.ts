@@ -58,6 +58,20 @@ export const SessionRequestSchema = Type.Object(
 );
 export type SessionRequest = Static<typeof SessionRequestSchema>;
 
+/** Body of `POST /v1/sessions/:id/move`. */
+export const MoveRequestSchema = Type.Object(
+  {
+    handler: Type.Union([Type.Integer({ minimum: 0 }), Type.String({ minLength: 1 })], {
+      description: 'handler_id or handler_name',
+    }),
+    node: Type.Union([Type.Integer({ minimum: 0 }), Type.String({ minLength: 1 })], {
+      description: 'node_id or node_name',
+    }),
+  },
+  { additionalProperties: false },
+);
+export type MoveRequest = Static<typeof MoveRequestSchema>;
+
 /** What the coordinator stores before it sends anything. */
 export interface StoredSession {
   session_id: number;

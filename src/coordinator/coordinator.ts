@@ -12,6 +12,7 @@ import { Failover } from './failover.js';
 import { createHttpApi } from './http-api.js';
 import { LinkProbes, probeFreshS } from './link-probes.js';
 import { LinkTable, type StoredReading } from './link-table.js';
+import { Mover } from './mover.js';
 import { NodeRegistry } from './node-registry.js';
 import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { PlanningLoop } from './planning-loop.js';
@@ -47,6 +48,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const table = new SessionTable({ state, registry, profiles, links, services, types, logger });
   const probes = new LinkProbes({ registry, links, periodMs, active: () => table.active(), logger });
   const failover = new Failover({ table, registry, events, bounds, clock });
+  const mover = new Mover({ table, registry, events, clock });
   const closers: (() => Promise<void> | void)[] = [
     () => events.flush(),
     () => registry.close(),
@@ -65,7 +67,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     registry.lead(epoch);
     tellLead(options, epoch, events);
     const reconciler = new Reconciler({
-      ...{ table, registry, failover, events, epoch, bounds, clock, logger },
+      ...{ table, registry, failover, mover, events, epoch, bounds, clock, logger },
       leads: () => options.lead?.holds() ?? true,
     });
     closers.push(async () => {
@@ -75,7 +77,9 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const { allocator = ORCHESTRATOR } = options;
     const loop = new PlanningLoop({ table, registry, reconciler, events, allocator, bounds, clock, logger });
     closers.push(() => loop.close());
-    const sessions = new SessionService({ table, registry, reconciler, loop, events, state, services, types, clock });
+    const sessions = new SessionService({
+      ...{ table, registry, reconciler, mover, loop, events, state, services, types, clock },
+    });
     const app = await createHttpApi({
       ...{ token, epoch, sessions, table, registry, links, probes, failover, events, telemetry, services, types },
       ...{ clock, logger },

@@ -13,7 +13,12 @@ import { FleetSnapshotSchema } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import { NodeViewSchema } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
-import { SessionCreatedSchema, SessionRequestSchema, SessionViewSchema } from '../contracts/session.js';
+import {
+  MoveRequestSchema,
+  SessionCreatedSchema,
+  SessionRequestSchema,
+  SessionViewSchema,
+} from '../contracts/session.js';
 import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
@@ -130,6 +135,18 @@ function sessionRoutes(app: HttpServer, { sessions, table, registry }: HttpApiOp
     '/v1/sessions/:session_id/stop',
     { schema: { summary: 'Drain and end', params: SessionPath, response: { 200: SessionViewSchema } } },
     async (request) => sessions.stop(request.params.session_id),
+  );
+  app.post(
+    '/v1/sessions/:session_id/move',
+    {
+      schema: {
+        summary: 'Move one handler to another node while frames flow; events tell how it ends',
+        params: SessionPath,
+        body: MoveRequestSchema,
+        response: { 202: SessionViewSchema },
+      },
+    },
+    async (request, reply) => reply.code(202).send(await sessions.move(request.params.session_id, request.body)),
   );
   app.get(
     '/v1/sessions/:session_id/explain',

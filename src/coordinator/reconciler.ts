@@ -6,6 +6,8 @@
  * A plan is applied in two rounds: first every node is told `ready` (models load, sources are silent), and once every
  * handler of this generation is ready, `running`. When a node of a generation runs already, the rest is told `running`
  * at once: this is a node that came back, or a coordinator that was restarted.
+ * A plan that changes while frames flow is made before the old one is broken: a node that the new plan does without
+ * keeps its share until the new plan runs everywhere, unless frames begin or end there.
  * Stopping goes from the sources down, so that what is in flight arrives. Nodes outside the plan are told to forget.
  */
 import { type ErrorCode, OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
@@ -14,11 +16,13 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { EventLog } from './event-log.js';
 import type { Failover } from './failover.js';
+import type { Mover } from './mover.js';
 import { type NodeRegistry, type RegisteredNode, urlFor } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import {
   END_OF_STREAM,
   handlerStats,
+  isInner,
   isPrepared,
   observedNodes,
   observedState,
@@ -33,6 +37,7 @@ export interface ReconcilerOptions {
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
   readonly failover: Failover;
+  readonly mover: Mover;
   readonly events: EventLog;
   readonly epoch: number;
   /** False: another coordinator may lead, and nothing is sent to any node. */
@@ -133,16 +138,34 @@ export class Reconciler {
     if (table.get(session_id) !== record) return;
     if (record.suspension?.kind === 'placement') return this.#removeEverywhere(session_id);
     const failure = this.#failureOf(record);
-    if (failure !== null) return this.#end(record, 'failed', failure);
+    if (failure !== null) return this.#fail(record, failure);
     if (this.#streamEnded(record)) return this.#end(record, 'stopped', END_OF_STREAM);
     const { nodeIds } = record;
     const [faults] = await Promise.all([
       this.#putShares(record, [...nodeIds]),
-      this.#removeEverywhere(session_id, (nodeId) => !nodeIds.has(nodeId)),
+      this.#removeEverywhere(session_id, (nodeId) => !nodeIds.has(nodeId) && !this.#servesOn(record, nodeId)),
     ]);
-    if (faults.length > 0) return this.#end(record, 'failed', faults[0]!);
+    if (faults.length > 0) return this.#fail(record, faults[0]!);
     failover.watch(record);
     this.#hurry(record);
+  }
+
+  /** A move that cannot be made is taken back; anything else that cannot be made ends the session. */
+  async #fail(record: SessionRecord, reason: string): Promise<void> {
+    if (await this.#options.mover.giveUp(record, reason)) this.kick(record.stored.session_id);
+    else await this.#end(record, 'failed', reason);
+  }
+
+  /** Frames flow through handlers on this node until the plan, which does without it, runs everywhere. */
+  #servesOn(record: SessionRecord, nodeId: number): boolean {
+    const { registry } = this.#options;
+    const { stored, suspension } = record;
+    if (stored.desired !== 'running' || suspension !== null || observedState(record, registry) === 'running') {
+      return false;
+    }
+    const observed = registry.observed(nodeId, stored.session_id);
+    if (observed === undefined || observed.desired !== 'running') return false;
+    return observed.handlers.every(({ handler_id }) => isInner(stored.plan, handler_id));
   }
 
   /** Tells each node of the plan what it should have, where that differs; answers faults that will not pass. */
@@ -309,6 +332,7 @@ export class Reconciler {
     const { session_id } = stored;
     if (table.get(session_id) !== record) return;
     this.#tellRestarts(record);
+    this.#options.mover.watch(record);
     const state = observedState(record, registry);
     const before = record.told;
     record.told = state;

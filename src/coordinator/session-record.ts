@@ -41,6 +41,19 @@ export interface Recovery {
   baseline: ReadonlyMap<number, number> | null;
 }
 
+/** A move that is under way; its end is one event. */
+export interface Move {
+  /** Of the plan that it is: a later one is not this move. */
+  readonly generation: number;
+  /** `detect edge-1 -> edge-2` */
+  readonly words: string;
+  /** The plan to go back to when the handler cannot be made where it should be. */
+  readonly former: SessionPlan;
+  readonly sinceMs: number;
+  /** When every new host was first seen ready. */
+  madeMs: number | null;
+}
+
 export interface SessionRecord {
   /** Changed by `SessionTable.update` only, together with `nodeIds`. */
   stored: StoredSession;
@@ -50,6 +63,7 @@ export interface SessionRecord {
   readonly service: Service | null;
   suspension: Suspension | null;
   recovery: Recovery | null;
+  move: Move | null;
   /** By node_id, why the last PUT or DELETE failed. */
   readonly problems: Map<number, string>;
   /** When stopping began, monotonic ms. */
@@ -69,6 +83,7 @@ export function recordOf(stored: StoredSession, service: Service | null): Sessio
     service,
     suspension: null,
     recovery: null,
+    move: null,
     problems: new Map(),
     stoppingSinceMs: null,
     final: null,
@@ -91,6 +106,12 @@ export function sinkIds(plan: SessionPlan): number[] {
 export function sourceIds(plan: SessionPlan): number[] {
   const fed = new Set(plan.links.map((link) => link.target_handler));
   return plan.handlers.map((handler) => handler.handler_id).filter((id) => !fed.has(id));
+}
+
+/** Frames neither begin nor end at this handler of the plan. */
+export function isInner(plan: SessionPlan, handlerId: number): boolean {
+  const feeds = plan.links.some((link) => link.source_handler === handlerId);
+  return feeds && plan.links.some((link) => link.target_handler === handlerId);
 }
 
 /** Every handler is ready, or runs already, with the plan of this generation. */

@@ -6,10 +6,11 @@ import { OrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { PlanRequest, Refusal, SessionPlan } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
-import type { SessionCreated, SessionRequest, SessionView, StoredSession } from '../contracts/session.js';
+import type { MoveRequest, SessionCreated, SessionRequest, SessionView, StoredSession } from '../contracts/session.js';
 import type { Clock } from '../std/clock.js';
 import type { StateStore } from '../store/store.js';
 import type { EventLog } from './event-log.js';
+import type { Mover } from './mover.js';
 import type { NodeRegistry } from './node-registry.js';
 import { SESSIONS_MAX } from './options.js';
 import { planSession } from './planner.js';
@@ -23,6 +24,7 @@ export interface SessionServiceOptions {
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
   readonly reconciler: Pick<Reconciler, 'kick'>;
+  readonly mover: Pick<Mover, 'move'>;
   readonly loop: Pick<PlanningLoop, 'admit' | 'decidesAdmission'>;
   readonly events: EventLog;
   readonly state: Pick<StateStore, 'nextSessionId' | 'session'>;
@@ -102,6 +104,13 @@ export class SessionService {
       if (stored.desired === 'running') throw running(sessionId, 'is running already');
       return { ...stored, desired: 'running' };
     });
+    return this.#view(record);
+  }
+
+  /** Makes the handler on another node, and lets frames go there once it is ready. Throws what `Mover.move` throws. */
+  async move(sessionId: number, { handler, node }: MoveRequest): Promise<SessionView> {
+    const record = await this.#options.mover.move(sessionId, handler, node);
+    this.#options.reconciler.kick(sessionId);
     return this.#view(record);
   }
 
