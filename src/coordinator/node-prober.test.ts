@@ -1,7 +1,7 @@
 /** The prober alone, with a scripted node and a clock in the test's hands. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { OrchestratorError } from '../contracts/errors.js';
-import type { Heartbeat } from '../contracts/node.js';
+import type { Heartbeat, NodeFile } from '../contracts/node.js';
 import { until } from './cluster.testing.js';
 import { NodeProber } from './node-prober.js';
 import { DEFAULT_COORDINATOR_BOUNDS } from './options.js';
@@ -12,6 +12,11 @@ const HEARTBEAT: Heartbeat = {
     ...{ mem_free_mb: 1, speed: 1, gpus: [], labels: [], handler_types: [] },
   },
   ...{ timestamp: 0, clock_correction_ms: 0, epoch: 0, sessions: [] },
+};
+
+const FILE: NodeFile = {
+  ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
+  ...{ rtt_ms: 1, bandwidth_mbit: 1 },
 };
 
 const failure = (cause: string) => new OrchestratorError('NODE_UNREACHABLE', `cannot be reached (${cause})`, { cause });
@@ -28,10 +33,7 @@ async function play(steps: readonly Step[], unknownGraceMs = 0, machineIsThere =
   let asked = 0;
   const changes: string[] = [];
   prober = new NodeProber({
-    file: {
-      ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
-      ...{ rtt_ms: 1, bandwidth_mbit: 1 },
-    },
+    file: FILE,
     client: {
       async heartbeat() {
         await new Promise((resolve) => setImmediate(resolve));
@@ -94,10 +96,7 @@ describe('NodeProber', () => {
     let nowMs = 0;
     const questions: ((heartbeat: Heartbeat) => void)[] = [];
     const made = new NodeProber({
-      file: {
-        ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
-        ...{ rtt_ms: 1, bandwidth_mbit: 1 },
-      },
+      file: FILE,
       client: { heartbeat: () => new Promise((resolve) => questions.push(resolve)), reachable: async () => false },
       bounds: { ...DEFAULT_COORDINATOR_BOUNDS, heartbeatPeriodMs: 0, greetingMs: 0 },
       clock: { now: () => nowMs / 1000, monotonicMs: () => nowMs },
@@ -123,10 +122,7 @@ describe('NodeProber', () => {
     let answering = true;
     const changes: string[] = [];
     prober = new NodeProber({
-      file: {
-        ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
-        ...{ rtt_ms: 1, bandwidth_mbit: 1 },
-      },
+      file: FILE,
       client: {
         heartbeat: () => (answering ? Promise.resolve(HEARTBEAT) : new Promise(() => {})),
         reachable: async () => {
@@ -152,10 +148,7 @@ describe('NodeProber', () => {
     let asked = 0;
     const changes: string[] = [];
     prober = new NodeProber({
-      file: {
-        ...{ node_id: 1, node_name: 'edge', node_type: 'edge', node_addr: 'x', node_port: 1, labels: [] },
-        ...{ rtt_ms: 1, bandwidth_mbit: 1 },
-      },
+      file: FILE,
       client: {
         heartbeat: () => {
           asked += 1;
