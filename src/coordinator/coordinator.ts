@@ -74,8 +74,8 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       reconciler.close();
       await reconciler.settle();
     });
-    const { allocator = ORCHESTRATOR } = options;
-    const loop = new PlanningLoop({ table, registry, reconciler, events, allocator, bounds, clock, logger });
+    const { allocator = ORCHESTRATOR, loopRules: rules } = options;
+    const loop = new PlanningLoop({ table, registry, reconciler, events, allocator, rules, bounds, clock, logger });
     closers.push(() => loop.close());
     const sessions = new SessionService({
       ...{ table, registry, reconciler, mover, loop, events, state, services, types, clock },

@@ -1,5 +1,6 @@
 /** What a coordinator is given, and its bounds with the reason for each. Read once; nothing here changes later. */
 import type { Allocator } from '../allocation/fleet/allocator.js';
+import type { LoopRules } from '../allocation/fleet/loop-rules.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { NodeFile } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
@@ -32,6 +33,8 @@ export interface CoordinatorOptions {
   readonly logger: Logger;
   /** Decides about many sessions, and, when it is not ours, about each new one. */
   readonly allocator?: Allocator;
+  /** When running sessions may be moved, where it differs from the defaults. */
+  readonly loopRules?: Partial<LoopRules>;
   readonly bounds?: Partial<CoordinatorBounds>;
 }
 

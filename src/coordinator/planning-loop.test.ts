@@ -1,6 +1,14 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { BASELINES } from '../allocation/fleet/baselines.js';
-import { CAMERA, EDGE_1, EDGE_2, startTestCluster, type TestCluster, until } from './cluster.testing.js';
+import {
+  CAMERA,
+  EDGE_1,
+  EDGE_2,
+  startTestCluster,
+  type TestCluster,
+  type TestClusterOptions,
+  until,
+} from './cluster.testing.js';
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());
@@ -14,8 +22,8 @@ const models = async (): Promise<string[]> =>
     .sort();
 
 /** Sessions of the large model until edge-2 (4 cores) promises no more. */
-async function full(nodes = [CAMERA, EDGE_2]): Promise<number[]> {
-  cluster = await startTestCluster({ nodes });
+async function full(coordinator: TestClusterOptions['coordinator'] = {}): Promise<number[]> {
+  cluster = await startTestCluster({ nodes: [CAMERA, EDGE_2], coordinator });
   const ids: number[] = [];
   for (let count = 0; count < 4; count++) {
     const { session_id } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
@@ -39,6 +47,22 @@ describe('the planning loop', () => {
     expect(replaced.message).toMatch(/^session \d: makes room for others \| detect \(large -> small\) -> edge-2$/);
     const all = await until('all run', async () => ((await models()).length === 5 ? models() : 'not yet'));
     expect(all.filter((one) => one === 'large').length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('lets accuracy rise again when there is room, in calm', async () => {
+    const [first] = await full({ loopRules: { dwellS: 0.1, calmS: 0.1, improvePeriodS: 0.2, headroom: 0 } });
+    const { session_id } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
+    await cluster.awaitState(session_id!, 'running');
+    await until('somebody runs the small model', async () => ((await models()).includes('small') ? true : 'not yet'));
+    await cluster.client.stopSession(first!);
+    await until('all run the large model', async () => {
+      const now = await models();
+      return (now.length === 4 && now.every((one) => one === 'large')) || now.join(' ');
+    });
+    const messages = (await cluster.client.events()).map((event) => event.message);
+    expect(messages).toContainEqual(
+      expect.stringMatching(/^session \d: improved in calm \| detect \(small -> large\) -> edge-2$/),
+    );
   });
 
   it('refuses below nobody’s floor', async () => {

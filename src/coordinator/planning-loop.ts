@@ -13,6 +13,7 @@ import { decide, type LoopAction, type LoopReason } from '../allocation/fleet/lo
 import {
   DEFAULT_LOOP_RULES,
   type LoopEvent,
+  type LoopRules,
   type LoopState,
   mayImprove,
   NO_LOOP_STATE,
@@ -39,14 +40,14 @@ export interface PlanningLoopOptions {
   readonly reconciler: Pick<Reconciler, 'kick'>;
   readonly events: EventLog;
   readonly allocator: Allocator;
+  /** Where they differ from the defaults. */
+  readonly rules?: Partial<LoopRules> | undefined;
   readonly bounds: CoordinatorBounds;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 type Placement = Extract<LoopAction, { kind: 'place' }>;
-
-const RULES = DEFAULT_LOOP_RULES;
 
 /** Stands for a session that has no id yet: above every one that the store gives. */
 const NEW_SESSION = Number.MAX_SAFE_INTEGER;
@@ -61,6 +62,7 @@ const WHY: Readonly<Record<LoopReason, string>> = {
 
 export class PlanningLoop {
   readonly #options: PlanningLoopOptions;
+  readonly #rules: LoopRules;
   #state: LoopState = NO_LOOP_STATE;
   readonly #drift = new Drift();
   #driftMs = Number.NEGATIVE_INFINITY;
@@ -74,6 +76,7 @@ export class PlanningLoop {
 
   constructor(options: PlanningLoopOptions) {
     this.#options = options;
+    this.#rules = { ...DEFAULT_LOOP_RULES, ...options.rules };
   }
 
   start(): void {
@@ -149,14 +152,14 @@ export class PlanningLoop {
   ): readonly LoopAction[] {
     const { table, allocator, clock } = this.#options;
     const atS = clock.monotonicMs() / 1000;
-    if (events.length === 0 && (this.decidesAdmission || !mayImprove(this.#state, atS, RULES))) {
+    if (events.length === 0 && (this.decidesAdmission || !mayImprove(this.#state, atS, this.#rules))) {
       // Most of the time: then the snapshot, which grows with the fleet, need not be made.
-      this.#state = withEvents(this.#state, events, atS, RULES);
+      this.#state = withEvents(this.#state, events, atS, this.#rules);
       return [];
     }
     const { actions, state } = decide({
       ...{ snapshot: table.fleet(extra), events, atS, state: this.#state },
-      ...{ allocator, rules: RULES, held: this.#held() },
+      ...{ allocator, rules: this.#rules, held: this.#held() },
     });
     this.#state = state;
     return actions;

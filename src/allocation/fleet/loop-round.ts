@@ -5,7 +5,7 @@
  */
 import type { FleetSnapshot } from '../../contracts/fleet.js';
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
-import { type Allocator, isAllowed, placedAsIs, refusedOf, STICKINESS, searchOf } from './allocator.js';
+import { type Allocator, isAllowed, placedAsIs, refusedOf, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
 import { budgetLeft, dwells, isConfirmed, type LoopRules, type LoopState } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
@@ -44,8 +44,8 @@ export class Round {
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
     const held = this.#heldSessions();
-    const { seed } = input.rules;
-    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held, stickiness: STICKINESS });
+    const { seed, stickiness } = input.rules;
+    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held, stickiness });
     const young = input.snapshot.sessions.filter((one) => dwells(before, one.session_id, input.atS, input.rules));
     this.#fixed = new Set([...held, ...young.map(({ session_id }) => session_id)]);
     this.#asIs.forEach((placed, task) => {

@@ -30,6 +30,8 @@ export interface LoopRules {
   /** Handlers of sessions that could have stayed which may move within `budgetWindowS`. */
   readonly movesMax: number;
   readonly budgetWindowS: number;
+  /** Accuracy that a handler's move must gain: a step between two models of one handler is often no more than 0.05. */
+  readonly stickiness: number;
   /** Share by which a promise must be broken before it counts: twice the noise of a profile. */
   readonly slack: number;
   /** Share of its use that an overloaded node is relieved of. */
@@ -49,6 +51,7 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
   calmS: 10,
   movesMax: 12,
   budgetWindowS: 60,
+  stickiness: 0.02,
   slack: 0.2,
   relief: 0.25,
   headroom: 0.2,
