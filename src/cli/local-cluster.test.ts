@@ -1,5 +1,7 @@
 /** `up` and `demo` of the built program: found without an address, explained, and nothing outlives them, not even kill -9. */
+
 import { type ChildProcess, type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -96,6 +98,11 @@ describe('up', () => {
       );
       const figures = JSON.parse((await orchestrator('top', '--once', '--json')).stdout);
       expect(figures.nodes.map((node: { state: string }) => node.state)).toEqual(['up', 'up']);
+      expect((await orchestrator('events')).stdout).toMatch(/^\d\d:\d\d:\d\d\.\d node\.up client up \| /m);
+      const follower = spawn(process.execPath, [cliEntry(), 'events', '--follow', '--json'], { cwd: root });
+      started.add(follower);
+      const [line] = (await once(follower.stdout, 'data')) as [Buffer];
+      expect(JSON.parse(line.toString().split('\n')[0]!)).toHaveProperty('kind');
       const second = await orchestrator('up', '--port', '0');
       expect([second.code, second.stderr]).toEqual([
         1,

@@ -6,6 +6,7 @@ import { addAccountCommands } from './commands/accounts.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addDbCommands } from './commands/db.js';
+import { addEventsCommand } from './commands/events.js';
 import { addExportCommand } from './commands/export.js';
 import { addFigureCommands } from './commands/figures.js';
 import { addGalleryCommands } from './commands/gallery.js';
@@ -45,6 +46,7 @@ function createProgram(): Command {
   addFigureCommands(program);
   addPlanCommand(program);
   addWhatIfCommands(program);
+  addEventsCommand(program);
   addTopCommand(program);
   addSqlCommand(program);
   addExportCommand(program);
