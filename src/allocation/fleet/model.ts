@@ -163,7 +163,8 @@ export class Fleet {
       session,
       source: this.nodeIndex.get(session.source_node)!,
       fps: objective.fps,
-      latencyMsMax: objective.latency_ms_max ?? Number.POSITIVE_INFINITY,
+      // Finite without a bound, too: what cannot keep up takes for ever, and that is never admissible.
+      latencyMsMax: objective.latency_ms_max ?? Number.MAX_VALUE,
       lnAccuracyMin: Math.log(objective.accuracy_min ?? 0) - ACCURACY_EPSILON,
       weight: session.weight,
       graphs: session.variant === undefined ? all : all.filter((one) => one.variant.variant_name === session.variant),

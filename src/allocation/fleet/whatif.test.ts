@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { FleetSnapshot } from '../../contracts/fleet.js';
+import { profileKey } from '../../contracts/plan.js';
 import { allocateFleet, ORCHESTRATOR } from './allocator.js';
 import { instanceOf } from './instances.js';
 import { capacityOf, whatIf } from './whatif.js';
@@ -64,5 +65,21 @@ describe('what if', () => {
       const { plan } = whatIf(many, { lose: [lose], add: 3, added });
       expect(plan.sessions.flatMap((one) => one.placement).map((one) => one.node_id)).not.toContain(lose);
     }
+  });
+
+  test('no latency bound admits nothing that cannot keep up', () => {
+    // 200 ms of waiting in one handler: little CPU, but 15 frames per second are three times what it passes.
+    const profiles = fleet.services[0]!.variants.flatMap(({ handlers: [, slow] }) =>
+      slow!.alternatives.flatMap(({ params }) =>
+        fleet.nodes.map(({ node_id }) => ({
+          ...{ handler_type: slow!.handler_type, key: profileKey(params), node_id, samples: 1000 },
+          ...{ service_ms: 200, cpu_ms: 1, out_bytes: 1000 },
+        })),
+      ),
+    );
+    const idle = { ...fleet, sessions: [], profiles };
+    const { plan, added: of } = whatIf(idle, { lose: [], add: 2, added: { ...added, objective: { fps: 15 } } });
+    expect(of.admitted).toBe(0);
+    expect(plan.refused).toHaveLength(2);
   });
 });
