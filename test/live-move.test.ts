@@ -14,8 +14,8 @@ import {
 
 /** As fast as it goes where backpressure holds it, at a rate that a busy machine keeps up with where it does not. */
 const CASES = [
-  { delivery: 'latest', service: 'paced', pictures: 60, planned_fps: 2 },
-  { delivery: 'all', service: 'unpaced', pictures: 120, planned_fps: 1 },
+  { delivery: 'latest', service: 'paced', planned_fps: 2 },
+  { delivery: 'all', service: 'unpaced', planned_fps: 1 },
 ] as const;
 
 /** Every model handler may be on any node. */
@@ -44,10 +44,11 @@ afterAll(async () => {
 test.for(CASES)(
   'under $delivery four moves keep the order, and leave nothing behind',
   { timeout: 240_000 },
-  async ({ delivery, service, pictures, planned_fps }) => {
+  async ({ delivery, service, planned_fps }) => {
     const { coordinator } = system;
-    const source = system.pictures(delivery, pictures);
-    const request = { service, source, delivery, source_node: 0, objective: { fps: planned_fps } };
+    // Round and round until all moves are made, however quick the machine is.
+    const of = { source: system.pictures(delivery, 6), source_node: 0, params: { capture: { loop: true } } };
+    const request = { service, delivery, ...of, objective: { fps: planned_fps } };
     const { session_id } = await coordinator.createSession(request);
     const id = session_id!;
     await awaitRunning(coordinator, id);
@@ -69,9 +70,11 @@ test.for(CASES)(
       await eventually('the old host has ended', () => (isAlive(old.pid!) ? undefined : true));
       reached = sinkSequence(after) + 3;
     }
+    await coordinator.stopSession(id);
     await awaitSession(coordinator, id, ({ observed }) => observed === 'stopped', { timeoutMs: 120_000 });
     const lines = system.journal(id);
-    expect(lines.map((line) => line.sequence)).toEqual(Array.from({ length: pictures }, (_, index) => index));
+    expect(lines.length).toBeGreaterThan(reached - 3);
+    expect(lines.map((line) => line.sequence)).toEqual(Array.from({ length: lines.length }, (_, index) => index));
     const dropped = lines.filter((line) => line.dropped !== undefined);
     if (delivery === 'all') expect(dropped).toEqual([]);
     const whole = lines.filter((line) => line.dropped === undefined);
