@@ -96,13 +96,13 @@ The weights of these types are in no npm package, or their licence does not allo
 | id | name | runs on by default |
 | --- | --- | --- |
 | 7 | YoloDetectObject | \`centernet\`; import a YOLO of your own |
-| 9 | HogDetectFace | nothing: refused by name, with what else can be done |
 | 10 | MmodDetectFace | \`ssd_mobilenetv1\` |
 | 12 | MtcnnDetectFaceAlign | \`ssd_mobilenetv1\` and \`face_landmark_68\` |
 | 14 | OpenfaceRecognize | \`face_recognition\` |
 | 15 | FacenetRecognize | \`faceres\` |
 
-HaarDetectFace is OpenCV itself (the optional package \`opencv-wasm\`) with the cascades of OpenCV's data (Debian:
+HogDetectFace is dlib itself, where \`orchestrator models build-hog\` has built it (Debian: \`g++ libdlib-dev\`, some 15 s); elsewhere
+it is refused by name. HaarDetectFace is OpenCV itself (the optional package \`opencv-wasm\`) with the cascades of OpenCV's data (Debian:
 \`opencv-data\`); without either it is refused by name. \`config\`, \`weights\`, \`labels\` and
 \`hier_thresh\` of the reference's files are accepted and ignored.
 `;

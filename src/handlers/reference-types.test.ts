@@ -10,7 +10,6 @@ import { cropWithMargin, decodePicture, encodeJpeg } from '../vision/images.js';
 import { createProcessing, outputOf, samplePath } from './context.testing.js';
 import { manifest as facenetRecognize } from './facenet-recognize/manifest.js';
 import { manifest as haarDetectFace } from './haar-detect-face/manifest.js';
-import { manifest as hogDetectFace } from './hog-detect-face/manifest.js';
 import { manifest as mmodDetectFace } from './mmod-detect-face/manifest.js';
 import { manifest as mtcnnDetectFaceAlign } from './mtcnn-detect-face-align/manifest.js';
 import { manifest as openfaceRecognize } from './openface-recognize/manifest.js';
@@ -92,13 +91,6 @@ describe('detectors', () => {
       code: 'SOURCE_FORBIDDEN',
     });
     await expect(create(haarDetectFace, { scale_factor: 1 })).rejects.toMatchObject({ code: 'HANDLER_PARAMS_INVALID' });
-  });
-
-  test('hog_detect_face is refused by name with what else can be done', async () => {
-    await expect(create(hogDetectFace, { upsample: 1 })).rejects.toMatchObject({
-      code: 'HANDLER_FAILED',
-      message: expect.stringMatching(/hog_detect_face needs dlib.*detect_face with model blazeface.*libdlib-dev/),
-    });
   });
 });
 

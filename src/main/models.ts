@@ -16,6 +16,8 @@ import { type ImportedModel, listImported } from '../vision/imported-models.js';
 import { KNOWN_FILES, type KnownFile } from '../vision/known-files.js';
 import { describeModel, type Progress } from '../vision/model-cache.js';
 
+export { buildHog } from '../vision/hog-build.js';
+
 /** Where a model is: of the catalogue, imported on this node, or known and to be had by `models import NAME`. */
 export type ModelPlace = 'catalogue' | 'imported' | 'to import';
 

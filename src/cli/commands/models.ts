@@ -1,4 +1,4 @@
-/** `models list|show|import|verify`. */
+/** `models list|show|import|verify|build-hog`. */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { defaultCacheDir } from '../../config/environment.js';
@@ -13,6 +13,7 @@ export function addModelCommands(program: Command): void {
   addShow(models);
   addImport(models);
   addVerify(models);
+  addBuildHog(models);
 }
 
 const CACHE = ['--cache <dir>', '[models] cache_path of the node (default: the one of this user)'] as const;
@@ -195,5 +196,17 @@ function addVerify(models: Command): void {
         }),
       );
       if (verdicts.some(({ ok }) => !ok)) process.exitCode = 1;
+    });
+}
+
+function addBuildHog(models: Command): void {
+  models
+    .command('build-hog')
+    .option(...CACHE)
+    .description("compile dlib's HOG detector for hog_detect_face on this node (needs g++ and libdlib-dev)")
+    .action(async (flags: { cache?: string }, command: Command) => {
+      const { buildHog } = await import('../../main/models.js');
+      const path = await withProgress(command, flags.cache, (options) => buildHog(options));
+      print(globalOptions(command), { path }, () => `built ${path}`);
     });
 }

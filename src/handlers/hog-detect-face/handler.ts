@@ -1,11 +1,9 @@
-import { OrchestratorError } from '../../contracts/errors.js';
-import type { ProcessingHandler } from '../../handler-kit/define.js';
+import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define.js';
+import { createHogDetector } from '../../vision/hog-detector.js';
+import { detectionHandler, SAME_FACE_IOU } from '../detection.js';
+import type { HogDetectFaceParams } from './manifest.js';
 
-/** Refused by name: a session that asks for HOG must not silently get another detector. */
-export async function create(): Promise<ProcessingHandler> {
-  throw new OrchestratorError(
-    'HANDLER_FAILED',
-    "hog_detect_face needs dlib's HOG detector, which is in no npm package; use detect_face with model blazeface " +
-      '(faster, finds more), or a program of your own on dlib (Debian: libdlib-dev) behind external_boxes',
-  );
+export async function create({ params, cacheDir }: HandlerContext<HogDetectFaceParams>): Promise<ProcessingHandler> {
+  const detector = await createHogDetector({ upsample: params.upsample, cacheDir });
+  return detectionHandler({ detector, params, heightMinPx: 0, iouMax: SAME_FACE_IOU });
 }

@@ -7,7 +7,7 @@ const params = Type.Object({
     minimum: 0,
     maximum: 4,
     default: 1,
-    description: 'Times that the picture is doubled first',
+    description: 'Times that the picture is doubled first: faces of 80 px are found as they are, of 40 px with 1',
   }),
   ...BOXES_PARAMS,
 });
@@ -18,11 +18,11 @@ export const manifest = defineHandler({
   handler_type_name: 'hog_detect_face',
   aliases: ['HogDetectFace'],
   description:
-    "Would find faces with dlib's HOG detector; dlib is in no npm package, so a session with it is refused by name",
+    "Finds frontal faces with dlib's HOG detector, a native part that `orchestrator models build-hog` builds",
   inputs: [{ name: 'picture', accepts: ['frame', 'boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
-  cost: { cpu_ms: 60, gpu_ms: 0, mem_mb: 60, out_bytes: 480_000 },
+  cost: { cpu_ms: 900, gpu_ms: 0, mem_mb: 400, out_bytes: 480_000 },
   host: 'own',
   load: () => import('./handler.js'),
 });
