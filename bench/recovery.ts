@@ -1,14 +1,15 @@
 /**
  * How long a session is without frames when something dies: a node by SIGKILL (agent and hosts at once), a node whose cable
- * is pulled, the coordinator for 30 s, the leader of three coordinators. A camera at 30 fps, `latest`; the workers are on
- * machines of their own (network namespaces). Each row is a distribution over the rounds.
+ * is pulled, the coordinator for 30 s, the leader of three coordinators; and when a handler is moved to another node while
+ * frames flow. A camera at 30 fps, `latest` unless the case says otherwise; the workers are on machines of their own
+ * (network namespaces). Each row is a distribution over the rounds.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quantile } from '#src/std/quantile.js';
 import { hasMariadb } from '../src/store/mysql/mariadb.testing.js';
 import { hasNamespaces } from '../test/support/namespaces.js';
 import { type BenchRow, printed, printLines } from './harness.js';
-import { type Arrivals, RecoverySystem } from './recovery/system.js';
+import { type Arrivals, RecoverySystem, type SessionDelivery } from './recovery/system.js';
 import type { BenchContext } from './run.js';
 
 const BENCH = 'recovery';
@@ -28,18 +29,21 @@ export async function run({ rounds, only }: BenchContext): Promise<BenchRow[]> {
   const values: Values = new Map();
   const system = await RecoverySystem.start();
   try {
-    const cases: [string, number, () => Promise<void>][] = [
-      ['node killed', rounds, () => nodeDies(system, values, 'node killed')],
-      ['node unplugged', rounds, () => nodeDies(system, values, 'node unplugged')],
-      ['leader killed', rounds, () => leaderDies(system, values)],
-      ['coordinators down 30 s', Math.ceil(rounds * DOWN_SHARE), () => coordinatorsAway(system, values)],
+    const cases: [string, number, (name: string) => Promise<void>, SessionDelivery?][] = [
+      ['handler moved, latest', rounds, (name) => handlerMoves(system, values, name)],
+      ['node killed', rounds, (name) => nodeDies(system, values, name)],
+      ['node unplugged', rounds, (name) => nodeDies(system, values, name)],
+      ['leader killed', rounds, (name) => leaderDies(system, values, name)],
+      ['coordinators down 30 s', Math.ceil(rounds * DOWN_SHARE), (name) => coordinatorsAway(system, values, name)],
+      ['handler moved, all', rounds, (name) => handlerMoves(system, values, name), 'all'],
     ];
-    for (const [name, count, measure] of cases) {
+    for (const [name, count, measure, delivery = 'latest'] of cases) {
       if (only !== undefined && only !== name) continue;
+      await system.use(delivery);
       for (let round = 0; round < count; round++) {
         await system.settled();
         await sleep(CALM_MS * (0.5 + Math.random() / 2));
-        await measure();
+        await measure(name);
       }
     }
   } finally {
@@ -75,7 +79,7 @@ function add(values: Values, name: string, figure: string, unit: string, value: 
  * The old placement's last frames are at the sink within milliseconds; then comes a gap, and what follows it is from the
  * new one. So the first frame after the longest gap is the first of the new placement.
  */
-async function nodeDies(system: RecoverySystem, values: Values, name: 'node killed' | 'node unplugged'): Promise<void> {
+async function nodeDies(system: RecoverySystem, values: Values, name: string): Promise<void> {
   const victim = await system.victim();
   const arrivals = system.arrivals();
   const diedMs = performance.now();
@@ -90,7 +94,27 @@ async function nodeDies(system: RecoverySystem, values: Values, name: 'node kill
   await victim.heal();
 }
 
-function longestGap({ frames }: Arrivals): { endMs: number } {
+/** The pause is the longest time between two frames at the sink, from the order to the first frames after the move. */
+async function handlerMoves(system: RecoverySystem, values: Values, name: string): Promise<void> {
+  const arrivals = system.arrivals();
+  const orderedMs = performance.now();
+  await system.move();
+  add(values, name, 'to the end of the move', 'ms', performance.now() - orderedMs);
+  await system.flows(arrivals);
+  add(values, name, 'longest gap', 'ms', longestGap(arrivals).ms);
+  add(values, name, 'frames lost', 'frames', arrivals.lost);
+  add(values, name, 'frames repeated', 'frames', arrivals.repeated);
+  sayDrops(name, arrivals);
+}
+
+/** What a table of distributions cannot tell: which handler dropped, why and when. */
+function sayDrops(name: string, { drops }: Arrivals): void {
+  if (drops.length === 0) return;
+  const words = drops.map(({ cause, afterMs }) => `${cause} after ${afterMs.toFixed(0)} ms`);
+  console.log(`${name}: ${words.join('; ')}`);
+}
+
+function longestGap({ frames }: Arrivals): { endMs: number; ms: number } {
   let longest = { endMs: 0, ms: 0 };
   frames.forEach(({ atMs }, index) => {
     const before = frames[index - 1]?.atMs ?? atMs;
@@ -100,19 +124,20 @@ function longestGap({ frames }: Arrivals): { endMs: number } {
 }
 
 /** Until the next one answers as the leader; the session must not notice. */
-async function leaderDies(system: RecoverySystem, values: Values): Promise<void> {
+async function leaderDies(system: RecoverySystem, values: Values, name: string): Promise<void> {
   const arrivals = system.arrivals();
   const leader = await system.leader();
   const diedMs = performance.now();
   leader.daemon.kill();
   const next = await system.leader(leader.epoch);
-  add(values, 'leader killed', 'to the next leader', 'ms', next.seenMs - diedMs);
+  add(values, name, 'to the next leader', 'ms', next.seenMs - diedMs);
   await system.flows(arrivals);
-  add(values, 'leader killed', 'frames lost', 'frames', arrivals.lost);
+  add(values, name, 'frames lost', 'frames', arrivals.lost);
+  sayDrops(name, arrivals);
   await leader.daemon.restart();
 }
 
-async function coordinatorsAway(system: RecoverySystem, values: Values): Promise<void> {
+async function coordinatorsAway(system: RecoverySystem, values: Values, name: string): Promise<void> {
   const arrivals = system.arrivals();
   const { coordinators } = system.cluster.controllers;
   for (const { daemon } of coordinators) daemon.kill();
@@ -120,6 +145,7 @@ async function coordinatorsAway(system: RecoverySystem, values: Values): Promise
   await Promise.all(coordinators.map(({ daemon }) => daemon.restart()));
   await system.leader();
   await system.flows(arrivals);
-  add(values, 'coordinators down 30 s', 'frames lost', 'frames', arrivals.lost);
-  add(values, 'coordinators down 30 s', 'frames seen', 'frames', arrivals.frames.length);
+  add(values, name, 'frames lost', 'frames', arrivals.lost);
+  add(values, name, 'frames seen', 'frames', arrivals.frames.length);
+  sayDrops(name, arrivals);
 }

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CoordinatorHealth } from '#src/client/answers.js';
 import type { ChildDaemon } from '#src/main/child-daemon.js';
 import { type LocalCluster, startCluster } from '#src/main/cluster.js';
-import { awaitRunning } from '#src/main/session-wait.js';
+import { awaitMoved } from '#src/main/move-wait.js';
+import { awaitRunning, awaitSession } from '#src/main/session-wait.js';
 import { encodeJpeg } from '#src/vision/images.js';
 import { startMariadb, type TestServer } from '../../src/store/mysql/mariadb.testing.js';
 import { openSwitch, type Switch } from '../../test/support/namespaces.js';
@@ -45,7 +46,19 @@ export interface Arrivals {
   readonly frames: { readonly sequence: number; readonly atMs: number }[];
   /** Sequences that the sink wrote as dropped, and those that it never wrote. */
   lost: number;
+  /** Sequences that it wrote again, or behind a later one. */
+  repeated: number;
+  /** Why and where frames were dropped, and when, ms after the first look. */
+  readonly drops: { readonly cause: string; readonly afterMs: number }[];
   stop(): void;
+}
+
+export type SessionDelivery = 'latest' | 'all';
+
+interface JournalLine {
+  readonly sequence: number;
+  readonly dropped?: string;
+  readonly handler_id?: number;
 }
 
 export interface Victim {
@@ -56,6 +69,7 @@ export interface Victim {
 
 export class RecoverySystem {
   #sessionId = 0;
+  #delivery: SessionDelivery | null = null;
 
   private constructor(
     readonly cluster: LocalCluster,
@@ -84,11 +98,29 @@ export class RecoverySystem {
         })),
       ],
     });
-    const system = new RecoverySystem(cluster, network, server, dir);
-    const request = { service: 'recovery', source: pictures, source_node: 0 };
-    system.#sessionId = (await cluster.coordinator.createSession(request)).session_id!;
-    await awaitRunning(cluster.coordinator, system.#sessionId);
-    return system;
+    return new RecoverySystem(cluster, network, server, dir);
+  }
+
+  /** From now on a session of this delivery is looked at, and no other one runs. */
+  async use(delivery: SessionDelivery): Promise<void> {
+    if (delivery === this.#delivery) return;
+    const { coordinator } = this.cluster;
+    if (this.#delivery !== null) {
+      await coordinator.stopSession(this.#sessionId);
+      await awaitSession(coordinator, this.#sessionId, ({ observed }) => observed === 'stopped');
+    }
+    const request = { service: 'recovery', source: join(this.dir, 'pictures'), source_node: 0, delivery };
+    this.#sessionId = (await coordinator.createSession(request)).session_id!;
+    this.#delivery = delivery;
+    await awaitRunning(coordinator, this.#sessionId);
+  }
+
+  /** Moves `decode` to the next worker; answers when it runs there and the old one is left. */
+  async move(): Promise<void> {
+    const { plan } = await this.cluster.coordinator.session(this.#sessionId);
+    const { node_id } = plan.handlers.find(({ handler_name }) => handler_name === 'decode')!;
+    await this.cluster.coordinator.moveHandler(this.#sessionId, { handler: 'decode', node: (node_id % WORKERS) + 1 });
+    await awaitMoved(this.cluster.coordinator, this.#sessionId);
   }
 
   async close(): Promise<void> {
@@ -154,13 +186,21 @@ export class RecoverySystem {
     let rest = '';
     let last: number | null = null;
     let reading = Promise.resolve();
-    const arrivals: Arrivals = { frames: [], lost: 0, stop: () => watcher.close() };
+    const sinceMs = performance.now();
+    const arrivals: Arrivals = { frames: [], lost: 0, repeated: 0, drops: [], stop: () => watcher.close() };
     const take = (line: string, atMs: number) => {
-      const { sequence, dropped } = JSON.parse(line) as { sequence: number; dropped?: string };
+      const { sequence, dropped, handler_id } = JSON.parse(line) as JournalLine;
+      if (last !== null && sequence <= last) {
+        arrivals.repeated += 1;
+        return;
+      }
       arrivals.lost += last === null ? 0 : sequence - last - 1;
       last = sequence;
       if (dropped === undefined) arrivals.frames.push({ sequence, atMs });
-      else arrivals.lost += 1;
+      else {
+        arrivals.lost += 1;
+        arrivals.drops.push({ cause: `${dropped} at handler ${handler_id}`, afterMs: atMs - sinceMs });
+      }
     };
     const read = async (atMs: number) => {
       const size = statSync(path).size;

@@ -3,7 +3,7 @@
  * that a node behind NAT needs no open port), dials again for as long as it is wanted, and hands packets on in order.
  *
  *   idle --start--> dialling --open--> open --closed--> waiting (backoff) --> dialling ...
- *   any --retarget--> dialling (the new address, at once);  any --close--> closed
+ *   any --retarget--> dialling (the new address, at once; under `latest` the old connection hands over);  any --close--> closed
  *
  * Invariants: the consumer sees each sequence once, in order; a hole (only a dead host makes one) is filled with a
  * `failover` run before what follows it. `latest` acknowledges what it received, `all` what the consumer has settled.
@@ -15,6 +15,7 @@ import { Backoff } from '../std/backoff.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { AckPacer } from './ack-pacer.js';
+import { HANDOVER_QUIET_MS, Handover } from './handover.js';
 import {
   type Arrival,
   type Dial,
@@ -53,6 +54,10 @@ export class LinkReceiver {
   #channel: IncomingChannel | null = null;
   #transport: LinkTransport = 'in_host';
   #open = false;
+  /** The old connection of a link that was retargeted, as long as it has something to hand over. */
+  #handover: Handover | null = null;
+  /** When the last packet came, monotonic ms. */
+  #packetMs = Number.NEGATIVE_INFINITY;
   #opened = 0;
   #timer: NodeJS.Timeout | null = null;
   #received: number;
@@ -113,11 +118,15 @@ export class LinkReceiver {
     if (this.#channel === null && this.#timer === null && !this.#closed) this.#connect();
   }
 
-  /** The plan changed: dial there from now on; the old connection is given up. */
+  /**
+   * The plan changed: dial there from now on. Under `all` the old connection is given up, because what its host holds
+   * comes again; under `latest` it is read until the new one follows on.
+   */
   retarget(dial: Dial): void {
     if (this.#closed) return;
     this.#dial = dial;
     this.#backoff.reset();
+    this.#handOver();
     this.#drop('retargeted');
     this.#connect();
   }
@@ -137,7 +146,31 @@ export class LinkReceiver {
   close(): void {
     this.#closed = true;
     this.#acks.stop();
+    this.#handover?.end();
+    this.#handover = null;
     this.#drop('closed');
+  }
+
+  #handOver(): void {
+    // Retargeted once more before the new one gave anything: the connection that gives is still the old one.
+    if (this.#handover?.isWaiting === false) return;
+    this.#endHandover();
+    const isQuiet = this.#options.clock.monotonicMs() - this.#packetMs > HANDOVER_QUIET_MS;
+    if (this.#options.delivery === 'all' || !this.#open || this.#channel === null || isQuiet) return;
+    this.#handover = new Handover(this.#channel, () => this.#endHandover());
+    this.#channel = null;
+  }
+
+  #endHandover(): void {
+    const handover = this.#handover;
+    this.#handover = null;
+    for (const { packet, arrival } of handover?.end() ?? []) this.#take(packet, arrival);
+  }
+
+  #onHandedOver(packet: LinkPacket, arrival: Arrival): void {
+    this.#take(packet, arrival);
+    this.#handover?.old.ack(this.#acknowledgement());
+    if (this.#handover?.isDone(this.#received)) this.#endHandover();
   }
 
   #drop(reason: string): void {
@@ -157,11 +190,15 @@ export class LinkReceiver {
     mine = this.#dial(hello, {
       open: (settled) => current() && this.#onOpen(settled),
       packet: (packet, arrival) => {
-        if (current()) this.#onPacket(packet, arrival);
+        if (mine !== null && this.#handover?.old === mine) this.#onHandedOver(packet, arrival);
+        else if (current()) this.#onPacket(packet, arrival);
       },
       rtt: (rttMs) => current() && this.#meter.addRtt(rttMs),
       throughput: (mbitPerS) => current() && this.#meter.addThroughput(mbitPerS),
-      closed: (reason) => current() && this.#onClosed(reason),
+      closed: (reason) => {
+        if (mine !== null && this.#handover?.old === mine) this.#endHandover();
+        else if (current()) this.#onClosed(reason);
+      },
     });
     this.#channel = mine;
     this.#transport = mine.transport;
@@ -190,6 +227,16 @@ export class LinkReceiver {
 
   #onPacket(packet: LinkPacket, arrival: Arrival): void {
     this.#backoff.reset();
+    if (this.#handover === null) {
+      this.#take(packet, arrival);
+      return;
+    }
+    this.#handover.hold(packet, arrival);
+    if (this.#handover.isDone(this.#received)) this.#endHandover();
+  }
+
+  #take(packet: LinkPacket, arrival: Arrival): void {
+    this.#packetMs = this.#options.clock.monotonicMs();
     this.#ackLater(arrival.bytes ?? 0);
     if (packet.sequence <= this.#received) {
       this.#meter.duplicates += 1;
