@@ -67,6 +67,8 @@ export interface NodeConfig {
   readonly cpuCores: number | null;
   readonly memMb: number | null;
   readonly hostMemMb: number;
+  /** Cores of one handler host, null: all. */
+  readonly hostCpus: number | null;
   readonly threads: number;
   readonly dataDir: string;
   readonly allow: readonly string[];
@@ -134,6 +136,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     cpuCores: node.cpu_cores ?? null,
     memMb: node.mem_mb ?? null,
     hostMemMb: node.host_mem_mb,
+    hostCpus: node.host_cpus ?? null,
     threads: node.threads ?? 1,
     dataDir: path(node.data_path),
     allow: sources.allow.map((entry) => (isAddress(entry) ? entry : path(entry))),

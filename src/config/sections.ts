@@ -163,8 +163,16 @@ export const NodeConfFileSchema = Type.Object({
       minimum: 128,
       default: 4096,
       description:
-        'Resident memory of one handler host, MiB (ours). Above it the host is killed and started again, which the event `handler.restarted` says.',
+        'Memory of one handler host, MiB (ours). Above it the host is killed and started again, which the event `handler.restarted` says. Kept by the kernel where the agent may make control groups, else looked at twice a second.',
     }),
+    host_cpus: Type.Optional(
+      Type.Number({
+        minimum: 0.01,
+        maximum: 4096,
+        description:
+          'Cores that one handler host may use, such as 1.5 (ours). Needs control groups: root, or `Delegate=cpu memory` of systemd; refused elsewhere. Default: all.',
+      }),
+    ),
     threads: Type.Optional(Type.Integer({ minimum: 1, description: 'Threads of one inference (ours). Default: 1.' })),
     data_path: text('var/node', 'Directory for outputs of sinks, sockets and unsent reports (ours).'),
   }),

@@ -31,6 +31,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       cpuCores: config.cpuCores,
       memMb: config.memMb,
       hostMemMbMax: config.hostMemMb,
+      hostCpusMax: config.hostCpus,
       speed: config.speed,
       clockSkewMs: config.clockSkewMs,
       threads: config.threads,

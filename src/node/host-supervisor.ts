@@ -27,6 +27,7 @@ import { Backoff } from '../std/backoff.js';
 import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
+import type { ConfinedHost, HostConfiner } from './host-limits.js';
 import { type HostExit, HostProcess } from './host-process.js';
 import type { HostBounds } from './options.js';
 import { processMemoryMb } from './proc-stats.js';
@@ -41,6 +42,7 @@ export interface HostSupervisorOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** Resident memory above which it is killed, MiB. */
   readonly memMbMax: number;
+  readonly confiner: HostConfiner;
   readonly bounds: HostBounds;
   readonly logger: Logger;
   clockCorrection(): ClockCorrection;
@@ -223,6 +225,7 @@ export class HostSupervisor {
     if (this.#stopping.signal.aborted) return { problem: this.#exited('was stopped'), wasReady: false };
     const process = new HostProcess({ entry, environment, logger, onMessage: (message) => this.#receive(message) });
     this.#process = process;
+    const confined = this.#confine(process);
     this.correctClock();
     if (this.#config !== null) process.send({ type: 'configure', config: this.#resumed(this.#config) });
     let watch: NodeJS.Timeout | undefined;
@@ -248,7 +251,20 @@ export class HostSupervisor {
     }
     await process.exited;
     this.#process = null;
+    const host = await confined;
+    if (problem?.code === 'HOST_EXITED' && (await host?.wasOutOfMemory())) problem = this.#outOfMemory();
+    await host?.release();
     return { problem: problem ?? this.#exited('ended'), wasReady };
+  }
+
+  /** Null when the process has gone before. */
+  async #confine(process: HostProcess): Promise<ConfinedHost | null> {
+    const { confiner, logger, name } = this.#options;
+    if (process.pid === null) return null;
+    return confiner.confine(process.pid).catch((error: Error) => {
+      logger.warn({ host: name }, `not limited by the kernel: ${error.message}`);
+      return null;
+    });
   }
 
   #becomeReady(process: HostProcess): void {
@@ -337,6 +353,13 @@ export class HostSupervisor {
   #exitProblem({ code, signal, lastLine }: HostExit): OrchestratorError {
     const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
     return this.#exited(`ended ${how}${lastLine === '' ? '' : `: ${lastLine.slice(0, 500)}`}`);
+  }
+
+  #outOfMemory(): OrchestratorError {
+    const { name, memMbMax } = this.#options;
+    return new OrchestratorError('HOST_EXITED', `${name}: over the limit of ${memMbMax} MiB, killed by the kernel`, {
+      mem_mb_max: memMbMax,
+    });
   }
 
   #exited(what: string): OrchestratorError {

@@ -13,6 +13,7 @@ import { type ListenAddress, listen } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import { findFacts } from './facts.js';
 import { GpuSampler } from './gpu.js';
+import { openConfiner } from './host-limits.js';
 import type { HostReport } from './host-supervisor.js';
 import { createListener } from './listener.js';
 import { NodeClock } from './node-clock.js';
@@ -40,6 +41,9 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   });
   const outputsDir = join(resolve(options.dataDir), 'outputs');
   await mkdir(outputsDir, { recursive: true });
+  const hostMemMbMax = options.hostMemMbMax ?? HOST_MEM_MB_MAX;
+  const limits = { memMb: hostMemMbMax, cpus: options.hostCpusMax ?? null };
+  const confiner = await openConfiner({ limits, logger: options.logger });
   const socketDir = await makeSocketDir();
   let sockets = 0;
   let reporter: Reporter | null = null;
@@ -53,7 +57,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       types: options.types,
       hostEntry: options.hostEntry,
       hostEnvironment: options.hostEnvironment ?? {},
-      hostMemMbMax: options.hostMemMbMax ?? HOST_MEM_MB_MAX,
+      ...{ hostMemMbMax, confiner },
       bounds: { ...DEFAULT_HOST_BOUNDS, ...options.bounds },
       clockCorrection: () => clock.hostCorrection,
       threads: options.threads,
@@ -82,6 +86,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   let closed: Promise<void> | null = null;
   const close = async () => {
     await sessions.close();
+    await confiner.close();
     gpu?.close();
     await reporter?.close();
     app.server.closeAllConnections();

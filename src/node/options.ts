@@ -56,6 +56,8 @@ export interface NodeAgentOptions {
   readonly threads: number;
   /** Resident memory of one handler host, MiB; above it the host is killed and started again. */
   readonly hostMemMbMax?: number;
+  /** Cores that one handler host may use; null: all. Refused where the kernel cannot keep it. */
+  readonly hostCpusMax?: number | null;
   /** Null: nothing is reported. */
   readonly collector: CollectorOptions | null;
   readonly bounds?: Partial<HostBounds>;

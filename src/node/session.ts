@@ -28,6 +28,7 @@ import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import { Checkpoints } from './checkpoints.js';
+import type { HostConfiner } from './host-limits.js';
 import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
 import type { HostBounds } from './options.js';
 import { prepareOutputs } from './outputs.js';
@@ -39,6 +40,7 @@ export interface SessionContext {
   readonly hostEntry: string;
   readonly hostEnvironment: Readonly<Record<string, string>>;
   readonly hostMemMbMax: number;
+  readonly confiner: HostConfiner;
   readonly bounds: HostBounds;
   readonly threads: number;
   readonly speed: number;
@@ -288,13 +290,14 @@ export class Session {
   }
 
   #newHost(group: HostGroup): Host {
-    const { hostEntry, hostEnvironment, hostMemMbMax, bounds, logger } = this.#context;
+    const { hostEntry, hostEnvironment, hostMemMbMax, confiner, bounds, logger } = this.#context;
     const { clockCorrection, onReport, onLedger } = this.#context;
     const supervisor = new HostSupervisor({
       name: `session ${this.session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
       entry: hostEntry,
       environment: hostEnvironment,
       memMbMax: hostMemMbMax,
+      confiner,
       bounds,
       logger,
       clockCorrection,

@@ -250,9 +250,9 @@ test('a host over its memory limit is killed, and the reason is said', async () 
   const messages: string[] = [];
   const note = (_: object, message: string) => void messages.push(message);
   const logger = { debug() {}, info() {}, warn: note, error: note };
-  const agent = await startAgent({ hostMemMbMax: 200, logger });
+  const agent = await startAgent({ hostMemMbMax: 200, logger, bounds: { pingsMissedMax: 200 } });
   await agent.client.putSession(share({}, { 3: { grow_mb: 250 } }));
-  const killed = /MiB resident, over the limit of 200 MiB, killed/;
+  const killed = /over the limit of 200 MiB, killed/;
   await until(() => messages.some((one) => killed.test(one)), 'kill');
   await until(async () => killed.test((await agent.client.listSessions())[0]!.handlers[2]!.last_exit ?? ''), 'reason');
 });
