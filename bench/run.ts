@@ -24,6 +24,7 @@ const BENCHES: Record<string, () => Promise<BenchModule>> = {
   lossy: () => import('./lossy.js'),
   overload: () => import('./overload.js'),
   recovery: () => import('./recovery.js'),
+  simulate: () => import('./simulate.js'),
   store: () => import('./store.js'),
   vision: () => import('./vision.js'),
 };

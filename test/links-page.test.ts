@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { OrchestratorError } from '../src/contracts/errors.js';
 import {
   LATEST_QUEUE_PACKETS,
+  LATEST_WINDOW_PACKETS,
   LINK_WINDOW_BYTES,
   LINK_WINDOW_PACKETS,
   LINK_WINDOW_SMALL_BYTES,
@@ -21,7 +22,6 @@ import { written } from '../src/links/frame-writer.testing.js';
 import { helloHeaders, LINK_PROTOCOL_NAME, requestText, switchingText } from '../src/links/handshake.js';
 import {
   HANDSHAKE_BYTES_MAX,
-  LATEST_WINDOW_PACKETS,
   LINK_DEAD_MS,
   LINK_HANDSHAKE_MS,
   LINK_PING_MS,

@@ -7,8 +7,9 @@
  * (tails.ts), hence the first complete label is the optimum; only labels that could beat the plan in hand are made.
  * First a dive along the bounds is tried: without scarce nodes it already is the optimum.
  */
+
+import { Heap } from '../std/heap.js';
 import { BEAM_LABELS, CLOSED_LABELS_MAX, FIT_EPSILON } from './bounds.js';
-import { Heap } from './heap.js';
 import { leavesAsMuch, NO_USE, Scarcity, type Uses } from './scarcity.js';
 import type { Problem } from './tails.js';
 

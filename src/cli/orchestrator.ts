@@ -16,6 +16,7 @@ import { addModelCommands } from './commands/models.js';
 import { addMoveCommand } from './commands/move.js';
 import { addPlanCommand } from './commands/plan.js';
 import { addSessionCommands } from './commands/sessions.js';
+import { addSimulateCommand } from './commands/simulate.js';
 import { addSqlCommand } from './commands/sql.js';
 import { addTopCommand } from './commands/top.js';
 import { addWhatIfCommands } from './commands/whatif.js';
@@ -46,6 +47,7 @@ function createProgram(): Command {
   addFigureCommands(program);
   addPlanCommand(program);
   addWhatIfCommands(program);
+  addSimulateCommand(program);
   addEventsCommand(program);
   addTopCommand(program);
   addSqlCommand(program);

@@ -60,6 +60,10 @@ export const ERROR_CATALOGUE = {
     status: 400,
     help: 'An algorithm for `plan` is not known, cannot be loaded, or made a plan that breaks a constraint.',
   },
+  SCENARIO_NOT_FOUND: {
+    status: 404,
+    help: 'No scenario has that name; `orchestrator simulate` lists them.',
+  },
   FLEET_SNAPSHOT_INVALID: {
     status: 400,
     help: 'A snapshot for `plan` is refused; the place (JSON pointer) and the rule are named.',

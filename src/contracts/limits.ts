@@ -31,6 +31,9 @@ export const LINK_WINDOW_SMALL_BYTES = 1 * MiB;
 /** Bytes that one link may have sent and not yet seen acknowledged; 64 raw 640x480 frames. One packet may always go. */
 export const LINK_WINDOW_BYTES = 64 * MiB;
 
+/** Packets written and not yet received under `latest`: 200 ms of round trip at 60 fps, and little enough to stay fresh. */
+export const LATEST_WINDOW_PACKETS = 16;
+
 /** Packets waiting at one input under `latest`: enough to ride out jitter, little enough to stay fresh. */
 export const LATEST_QUEUE_PACKETS = 4;
 

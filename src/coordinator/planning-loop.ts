@@ -9,6 +9,7 @@
  */
 import type { Allocator } from '../allocation/fleet/allocator.js';
 import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
+import { Drift } from '../allocation/fleet/drift.js';
 import { decide, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
 import {
   DEFAULT_LOOP_RULES,
@@ -24,7 +25,6 @@ import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
-import { Drift } from './drift.js';
 import type { EventLog } from './event-log.js';
 import { movesWords } from './failover.js';
 import type { NodeChange, NodeRegistry } from './node-registry.js';

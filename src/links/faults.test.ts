@@ -2,12 +2,12 @@
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
-import { LATEST_QUEUE_PACKETS, LINK_WINDOW_BYTES } from '../contracts/limits.js';
+import { LATEST_QUEUE_PACKETS, LATEST_WINDOW_PACKETS, LINK_WINDOW_BYTES } from '../contracts/limits.js';
 import type { Delivery } from '../contracts/packet.js';
 import { withTimeout } from '../std/deferred.js';
 import { seededRandom } from '../std/prng.js';
 import { BreakableLink, type BreakableOptions, type Transport } from './faults.testing.js';
-import { LATEST_WINDOW_PACKETS, SOCKET_BUFFER_BYTES } from './link.js';
+import { SOCKET_BUFFER_BYTES } from './link.js';
 import type { CutAfterBytes } from './shaper.js';
 import { bytesPacket, LINK_PATH, newSender, serveLink } from './socket-link.testing.js';
 

@@ -17,6 +17,7 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import {
   LATEST_QUEUE_PACKETS,
+  LATEST_WINDOW_PACKETS,
   LINK_WINDOW_BYTES,
   LINK_WINDOW_PACKETS,
   LINK_WINDOW_SMALL_BYTES,
@@ -27,7 +28,6 @@ import type { Clock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import {
   firstOf,
-  LATEST_WINDOW_PACKETS,
   type LinkAck,
   type LinkHello,
   type LinkPacket,

@@ -5,6 +5,7 @@
  * Invariant of every link: it carries each sequence exactly once and in order, as a data packet or inside a run of
  * markers. So a hole in the numbers can only mean that a handler host died, and the receiver accounts it as `failover`.
  */
+import { LATEST_WINDOW_PACKETS } from '../contracts/limits.js';
 import type { DataPacket, DropPacket, EndPacket, Packet } from '../contracts/packet.js';
 
 /** Drop markers of consecutive sequences with one cause travel as one run: `first` (default `sequence`) to `sequence`. */
@@ -93,9 +94,6 @@ export interface IncomingEvents {
 export type Dial = (hello: LinkHello, events: IncomingEvents) => IncomingChannel;
 
 const KiB = 1024;
-
-/** Packets written and not yet received under `latest`: 200 ms of round trip at 60 fps, and little enough to stay fresh. */
-export const LATEST_WINDOW_PACKETS = 16;
 
 /** Runs of markers that one sender keeps under `latest` while nobody takes them; beyond it causes are merged, counts kept. */
 export const MARKER_RUNS_MAX = 1024;

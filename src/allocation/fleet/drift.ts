@@ -3,9 +3,9 @@
  * measured ways between nodes. Figures waver; only a change by more than the noise counts, and it counts once: what was
  * told becomes what later figures are compared with.
  */
-import type { LoopEvent } from '../allocation/fleet/loop-rules.js';
-import type { FleetPath } from '../contracts/fleet.js';
-import type { Profile } from '../contracts/plan.js';
+import type { FleetPath } from '../../contracts/fleet.js';
+import type { Profile } from '../../contracts/plan.js';
+import type { LoopEvent } from './loop-rules.js';
 
 /** Share by which a need must have changed: twice the noise of a profile. */
 const NEED_SHARE = 0.2;
