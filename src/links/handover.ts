@@ -8,7 +8,8 @@
  * Invariant: every sequence that the new sender gives first was given to the old one or lies right behind it, because a
  * source's link gives each packet to the connection of the moment, and the one that closes has what came before.
  */
-import { type Arrival, firstOf, type IncomingChannel, LATEST_WINDOW_PACKETS, type LinkPacket } from './link.js';
+import { LATEST_WINDOW_PACKETS } from '../contracts/limits.js';
+import { type Arrival, firstOf, type IncomingChannel, type LinkPacket } from './link.js';
 
 /**
  * What the new sender gave waits so long at most for what the old one still works on, ms: more than a packet takes on
