@@ -69,6 +69,7 @@ export interface NodeConfig {
   readonly hostMemMb: number;
   /** Cores of one handler host, null: all. */
   readonly hostCpus: number | null;
+  readonly outputsMb: number;
   readonly threads: number;
   readonly dataDir: string;
   readonly allow: readonly string[];
@@ -137,6 +138,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     memMb: node.mem_mb ?? null,
     hostMemMb: node.host_mem_mb,
     hostCpus: node.host_cpus ?? null,
+    outputsMb: node.outputs_mb,
     threads: node.threads ?? 1,
     dataDir: path(node.data_path),
     allow: sources.allow.map((entry) => (isAddress(entry) ? entry : path(entry))),

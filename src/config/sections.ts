@@ -174,6 +174,13 @@ export const NodeConfFileSchema = Type.Object({
       }),
     ),
     threads: Type.Optional(Type.Integer({ minimum: 1, description: 'Threads of one inference (ours). Default: 1.' })),
+    outputs_mb: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000_000,
+      default: 20480,
+      description:
+        'What sinks of all sessions may leave in data_path, MiB (ours). Above it the oldest files are removed: first of sessions that have ended, then pictures and videos of running ones.',
+    }),
     data_path: text('var/node', 'Directory for outputs of sinks, sockets and unsent reports (ours).'),
   }),
   sources: Type.Object({

@@ -59,6 +59,8 @@ In the session's output directory (below it, with \`output\`): \`000012.jpg\`, t
 Each sequence has exactly one line, also when the process was killed in between (\`delivery: all\`): the line is written after
 the frame's file, a torn last line is cut off at the next start, and what is sent again is not recorded again. Lines
 outlive the process at once; they are forced to the disk when the stream ends, so a power failure can cost the last ones.
+Nothing grows without bound: \`frames_max\`, \`boxes_mb_max\`, \`video_mb_max\` and \`videos_max\` hold per session, and
+\`outputs_mb\` of the node for all of its sessions.
 
 Pages, at the node under \`/v1/sessions/ID/handlers/HANDLER/pages/\`: \`index.html\` (the stream with fps and boxes),
 \`stream.mjpeg\` (16 viewers at most; a slow one sees fewer frames and holds up nothing), \`frame.jpg\`, \`boxes.json\` (the

@@ -1,5 +1,8 @@
-/** Reads `boxes.jsonl` of a render handler while it grows: whole lines only, each once. */
-import { closeSync, existsSync, openSync, readdirSync, readSync } from 'node:fs';
+/**
+ * Reads `boxes.jsonl` of a render handler while it grows: whole lines only, each once. A file that became
+ * `boxes.1.jsonl` meanwhile is read to its end before the new one.
+ */
+import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BoxRecord } from '../contracts/packet.js';
 
@@ -17,6 +20,7 @@ const NEWLINE = 10;
 
 export class BoxesJournal {
   readonly #file: string;
+  #inode: number | null = null;
   #offset = 0;
   #rest: Buffer = Buffer.alloc(0);
 
@@ -26,14 +30,30 @@ export class BoxesJournal {
 
   /** What has been written since the last call. */
   read(): JournalLine[] {
-    if (!existsSync(this.#file)) return [];
     const lines: JournalLine[] = [];
-    const fd = openSync(this.#file, 'r');
+    if (this.#hasBegunAnew()) {
+      this.#readInto(lines, this.#file.replace(/\.jsonl$/, '.1.jsonl'));
+      this.#offset = 0;
+    }
+    this.#readInto(lines, this.#file);
+    return lines;
+  }
+
+  #hasBegunAnew(): boolean {
+    const inode = existsSync(this.#file) ? statSync(this.#file).ino : this.#inode;
+    const changed = this.#inode !== null && inode !== this.#inode;
+    this.#inode = inode;
+    return changed;
+  }
+
+  #readInto(lines: JournalLine[], file: string): void {
+    if (!existsSync(file)) return;
+    const fd = openSync(file, 'r');
     try {
       const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
       for (;;) {
         const count = readSync(fd, chunk, 0, CHUNK_BYTES, this.#offset);
-        if (count === 0) return lines;
+        if (count === 0) return;
         this.#offset += count;
         const text = Buffer.concat([this.#rest, chunk.subarray(0, count)]);
         const end = text.lastIndexOf(NEWLINE) + 1;

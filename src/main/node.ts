@@ -32,6 +32,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       memMb: config.memMb,
       hostMemMbMax: config.hostMemMb,
       hostCpusMax: config.hostCpus,
+      outputsMbMax: config.outputsMb,
       speed: config.speed,
       clockSkewMs: config.clockSkewMs,
       threads: config.threads,

@@ -17,7 +17,8 @@ import { openConfiner } from './host-limits.js';
 import type { HostReport } from './host-supervisor.js';
 import { createListener } from './listener.js';
 import { NodeClock } from './node-clock.js';
-import { DEFAULT_HOST_BOUNDS, HOST_MEM_MB_MAX, type NodeAgentOptions } from './options.js';
+import { DEFAULT_HOST_BOUNDS, HOST_MEM_MB_MAX, type NodeAgentOptions, OUTPUTS_MB_MAX } from './options.js';
+import { OutputSpace } from './output-space.js';
 import { Reporter } from './reporter.js';
 import { SessionManager } from './session-manager.js';
 import type { SampledHost } from './usage-sampler.js';
@@ -80,12 +81,19 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     },
   });
   const { types, token, tls, tlsCa, logger } = options;
+  const space = new OutputSpace({
+    directory: outputsDir,
+    mbMax: options.outputsMbMax ?? OUTPUTS_MB_MAX,
+    running: () => new Set(sessions.observe().map(({ session_id }) => session_id)),
+    logger,
+  });
   const report = (row: LinkInfo) => reporter?.add({ link_info: [row] });
   const app = await createListener({ facts, sessions, types, outputsDir, token, tls, tlsCa, clock, logger, report });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;
   const close = async () => {
     await sessions.close();
+    await space.close();
     await confiner.close();
     gpu?.close();
     await reporter?.close();
@@ -97,6 +105,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     reporter = newReporter(options, clock.corrected, gpu, sessions);
     const address = await listen(app, options);
     nodeUrl = reachableUrl(address);
+    space.start();
     return {
       address,
       close: () => {

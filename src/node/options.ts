@@ -58,6 +58,8 @@ export interface NodeAgentOptions {
   readonly hostMemMbMax?: number;
   /** Cores that one handler host may use; null: all. Refused where the kernel cannot keep it. */
   readonly hostCpusMax?: number | null;
+  /** Outputs of all sessions, MiB; above it the oldest are removed. */
+  readonly outputsMbMax?: number;
   /** Null: nothing is reported. */
   readonly collector: CollectorOptions | null;
   readonly bounds?: Partial<HostBounds>;
@@ -110,6 +112,9 @@ export const DEFAULT_HOST_BOUNDS: HostBounds = {
 
 /** A model handler with its runtime takes 150 to 900 MiB; four times that is a leak. */
 export const HOST_MEM_MB_MAX = 4_096;
+
+/** Some two days of annotated pictures of one camera at 10 fps and 12 kB. */
+export const OUTPUTS_MB_MAX = 20_480;
 
 /** Sessions on one node: each has at least one subprocess; beyond this the machine is gone anyway. */
 export const NODE_SESSIONS_MAX = 256;

@@ -16,6 +16,7 @@ import { Pages } from './pages.js';
 import { VideoFile } from './video-file.js';
 import { Webhook } from './webhook.js';
 
+const BYTES_PER_MIB = 2 ** 20;
 /** Frames over which fps is measured. */
 const FPS_WINDOW = 32;
 
@@ -43,9 +44,11 @@ class Render implements ProcessingHandler {
     const { params } = context;
     this.#context = context;
     const directory = outputDirectory(context.outputDir, params.output);
-    this.#journal = params.boxes ? new Journal(join(directory, 'boxes.jsonl')) : null;
+    this.#journal = params.boxes
+      ? new Journal(join(directory, 'boxes.jsonl'), params.boxes_mb_max * BYTES_PER_MIB)
+      : null;
     this.#files = params.write_frames ? new FrameFiles(directory, params.frames_max) : null;
-    this.#video = params.video === '' ? null : new VideoFile(directory, params.video, params.video_fps);
+    this.#video = params.video === '' ? null : videoFile(directory, params);
     const { logger } = context;
     this.#webhook = params.webhook === '' ? null : new Webhook({ url: context.allowedUrl(params.webhook), logger });
     this.#settled = this.#journal?.last ?? -1;
@@ -145,6 +148,12 @@ class Render implements ProcessingHandler {
     const silentMs = this.#context.clock.monotonicMs() - last;
     return Math.round(10_000 / Math.max(meanMs, silentMs > 2 * meanMs ? silentMs : meanMs, 0.001)) / 10;
   }
+}
+
+function videoFile(directory: string, params: RenderParams): VideoFile {
+  const { video, video_fps, video_mb_max, videos_max } = params;
+  const bytesMax = video_mb_max * BYTES_PER_MIB;
+  return new VideoFile({ directory, name: video, fps: video_fps, bytesMax, filesMax: videos_max });
 }
 
 /** Made when missing. Links in it must not lead outside either. */

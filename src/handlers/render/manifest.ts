@@ -24,6 +24,13 @@ const params = Type.Object({
     default: true,
     description: 'Append one JSON line per sequence to `boxes.jsonl`, each sequence exactly once',
   }),
+  boxes_mb_max: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 256,
+    description:
+      'Size of `boxes.jsonl`, MiB, at which it becomes `boxes.1.jsonl` (in the place of an earlier one) and a new one begins; 0 = any size',
+  }),
   quality: QualityParam,
   video: Type.String({
     default: '',
@@ -36,6 +43,18 @@ const params = Type.Object({
     maximum: 1000,
     default: 25,
     description: 'Rate at which the MP4 is played; frames follow one another in it however they came',
+  }),
+  video_mb_max: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 1024,
+    description: 'Size of an MP4, MiB, at which the next file begins; 0 = any size',
+  }),
+  videos_max: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 16,
+    description: 'MP4 files kept; the oldest are deleted beyond it; 0 = all',
   }),
   webhook: Type.String({
     default: '',

@@ -2,7 +2,7 @@
  * What a browser sees of a render handler. A viewer that is slower than the frames gets the newest one when it is ready
  * for it; nothing queues up for it.
  */
-import { createReadStream } from 'node:fs';
+import { createReadStream, openSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OrchestratorError } from '../../contracts/errors.js';
 import { INDEX_HTML } from './index-page.js';
@@ -114,7 +114,8 @@ export class Pages {
       return;
     }
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'content-length': journal.bytes });
-    createReadStream(journal.path, { end: journal.bytes - 1 })
+    // Opened at once: by its name another file may be meant a moment later.
+    createReadStream(journal.path, { fd: openSync(journal.path, 'r'), end: journal.bytes - 1 })
       .on('error', () => response.destroy())
       .pipe(response);
   }
