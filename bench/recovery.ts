@@ -13,8 +13,8 @@ import { type Arrivals, RecoverySystem, type SessionDelivery } from './recovery/
 import type { BenchContext } from './run.js';
 
 const BENCH = 'recovery';
-/** Between two rounds, ms: the node that came back must be there again, and queues empty. */
-const CALM_MS = 2_500;
+/** Between two rounds, ms: the node that came back must be there again, spare hosts started, and queues empty. */
+const CALM_MS = 6_000;
 const COORDINATOR_DOWN_MS = 30_000;
 /** Rounds of the coordinator's absence for each round of the others: half a minute each. */
 const DOWN_SHARE = 0.1;
@@ -29,6 +29,7 @@ export async function run({ rounds, only }: BenchContext): Promise<BenchRow[]> {
   const values: Values = new Map();
   const system = await RecoverySystem.start();
   try {
+    await sleep(CALM_MS);
     const cases: [string, number, (name: string) => Promise<void>, SessionDelivery?][] = [
       ['handler moved, latest', rounds, (name) => handlerMoves(system, values, name)],
       ['node killed', rounds, (name) => nodeDies(system, values, name)],

@@ -70,6 +70,7 @@ export interface NodeConfig {
   /** Cores of one handler host, null: all. */
   readonly hostCpus: number | null;
   readonly outputsMb: number;
+  readonly spareHosts: number;
   readonly threads: number;
   readonly dataDir: string;
   readonly allow: readonly string[];
@@ -139,6 +140,7 @@ export function loadNodeConfig(file: string): NodeConfig {
     hostMemMb: node.host_mem_mb,
     hostCpus: node.host_cpus ?? null,
     outputsMb: node.outputs_mb,
+    spareHosts: node.spare_hosts,
     threads: node.threads ?? 1,
     dataDir: path(node.data_path),
     allow: sources.allow.map((entry) => (isAddress(entry) ? entry : path(entry))),

@@ -173,6 +173,13 @@ export const NodeConfFileSchema = Type.Object({
           'Cores that one handler host may use, such as 1.5 (ours). Needs control groups: root, or `Delegate=cpu memory` of systemd; refused elsewhere. Default: all.',
       }),
     ),
+    spare_hosts: Type.Integer({
+      minimum: 0,
+      maximum: 8,
+      default: 1,
+      description:
+        'Handler hosts that are kept started without a session (ours), about 95 MiB each: what is moved here, or was lost elsewhere, runs a second sooner.',
+    }),
     threads: Type.Optional(Type.Integer({ minimum: 1, description: 'Threads of one inference (ours). Default: 1.' })),
     outputs_mb: Type.Integer({
       minimum: 1,

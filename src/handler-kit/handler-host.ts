@@ -49,6 +49,7 @@ export class HandlerHost {
   readonly #handlers = new Map<number, HostedHandler>();
   readonly #links: HostLinks;
   readonly #posted = new Map<string, PostedInput>();
+  #isWanted = false;
   #config: HostConfig | null = null;
   #telemetry: Telemetry | null = null;
   #server: Server | null = null;
@@ -66,7 +67,11 @@ export class HandlerHost {
   receive(message: ToHost, socket?: Socket): void {
     switch (message.type) {
       case 'configure':
+        this.#isWanted = true;
         this.#configured = this.#configured.then(() => this.#configure(message.config));
+        break;
+      case 'preload':
+        void this.#preload();
         break;
       case 'run':
         void this.#configured.then(() => this.#run());
@@ -113,6 +118,14 @@ export class HandlerHost {
     this.#options.logger.error({ error, handlers: busy.map((one) => one.handlerId) }, 'unhandled rejection');
     const only = busy.length === 1 ? busy[0]!.runner : null;
     if (only instanceof HandlerRunner) only.failCurrent(reason);
+  }
+
+  /** One after the other, until there is something to do; a type without code of its own is no failure here. */
+  async #preload(): Promise<void> {
+    for (const manifest of this.#options.manifests) {
+      if (this.#isWanted) return;
+      await manifest.load().catch(() => {});
+    }
   }
 
   async #configure(config: HostConfig): Promise<void> {

@@ -65,6 +65,8 @@ export interface HostConfig {
 
 export type ToHost =
   | { readonly type: 'configure'; readonly config: HostConfig }
+  /** A host without a session loads what it will need, whatever session it gets. */
+  | { readonly type: 'preload' }
   /** Sources begin to emit. */
   | { readonly type: 'run' }
   /** Sources stop; what is in flight is processed; then `drained` is answered. */

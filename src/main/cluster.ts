@@ -71,6 +71,8 @@ export interface ClusterOptions {
   readonly coordinators?: number;
   readonly token: string | null;
   readonly reportPeriodS?: number;
+  /** Handler hosts that each node keeps started without a session; as configured by default when absent. */
+  readonly spareHosts?: number;
   /** The `[database]` section; one SQLite file in the data directory when absent. */
   readonly databaseSection?: Readonly<Record<string, string | number>>;
 }
@@ -267,6 +269,7 @@ function nodeSections(
       ...(node.cpuCores === undefined ? {} : { cpu_cores: node.cpuCores }),
       ...(node.memMb === undefined ? {} : { mem_mb: node.memMb }),
       ...(node.threads === undefined ? {} : { threads: node.threads }),
+      ...(options.spareHosts === undefined ? {} : { spare_hosts: options.spareHosts }),
       data_path: join(options.dataDir, node.node_name),
     },
     listener: { listener_addr: addressOf(options, node), listener_port: ports.listener },

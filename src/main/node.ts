@@ -33,6 +33,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       hostMemMbMax: config.hostMemMb,
       hostCpusMax: config.hostCpus,
       outputsMbMax: config.outputsMb,
+      spareHosts: config.spareHosts,
       speed: config.speed,
       clockSkewMs: config.clockSkewMs,
       threads: config.threads,

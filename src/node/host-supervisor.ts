@@ -29,6 +29,7 @@ import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import type { ConfinedHost, HostConfiner } from './host-limits.js';
 import { type HostExit, HostProcess } from './host-process.js';
+import type { HostSpares } from './host-spares.js';
 import type { HostBounds } from './options.js';
 import { processMemoryMb } from './proc-stats.js';
 
@@ -44,6 +45,7 @@ export interface HostSupervisorOptions {
   readonly memMbMax: number;
   readonly confiner: HostConfiner;
   readonly bounds: HostBounds;
+  readonly spares: HostSpares;
   readonly logger: Logger;
   clockCorrection(): ClockCorrection;
   onReport(report: HostReport): void;
@@ -217,13 +219,14 @@ export class HostSupervisor {
 
   /** One process from fork to exit. */
   async #once(): Promise<{ problem: OrchestratorError; wasReady: boolean }> {
-    const { entry, environment, logger, bounds, name } = this.#options;
+    const { entry, environment, logger, bounds, name, spares } = this.#options;
     this.#started = deferred();
     this.#pingsUnanswered = 0;
     // A killed process leaves its socket file, on which the next one could not listen.
     if (this.#config !== null) await rm(this.#config.socketPath, { force: true });
     if (this.#stopping.signal.aborted) return { problem: this.#exited('was stopped'), wasReady: false };
-    const process = new HostProcess({ entry, environment, logger, onMessage: (message) => this.#receive(message) });
+    const onMessage = (message: FromHost) => this.#receive(message);
+    const process = spares.take(onMessage) ?? new HostProcess({ entry, environment, logger, onMessage });
     this.#process = process;
     const confined = this.#confine(process);
     this.correctClock();

@@ -14,6 +14,7 @@ import type { Clock } from '../std/clock.js';
 import { findFacts } from './facts.js';
 import { GpuSampler } from './gpu.js';
 import { openConfiner } from './host-limits.js';
+import { HostSpares } from './host-spares.js';
 import type { HostReport } from './host-supervisor.js';
 import { createListener } from './listener.js';
 import { NodeClock } from './node-clock.js';
@@ -50,6 +51,9 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   let reporter: Reporter | null = null;
   const clock = new NodeClock({ clock: options.clock, skewMs: options.clockSkewMs ?? 0 });
   let nodeUrl = '';
+  const bounds = { ...DEFAULT_HOST_BOUNDS, ...options.bounds };
+  const hosts = { entry: options.hostEntry, environment: options.hostEnvironment ?? {}, logger: options.logger };
+  const spares = new HostSpares({ ...hosts, count: options.spareHosts ?? 0, refillMs: bounds.spareRefillMs });
   const sessions = new SessionManager({
     nodeId: options.nodeId,
     clock: clock.corrected,
@@ -58,8 +62,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       types: options.types,
       hostEntry: options.hostEntry,
       hostEnvironment: options.hostEnvironment ?? {},
-      ...{ hostMemMbMax, confiner },
-      bounds: { ...DEFAULT_HOST_BOUNDS, ...options.bounds },
+      ...{ hostMemMbMax, confiner, bounds, spares },
       clockCorrection: () => clock.hostCorrection,
       threads: options.threads,
       speed: options.speed ?? 1,
@@ -94,6 +97,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   const close = async () => {
     await sessions.close();
     await space.close();
+    await spares.close();
     await confiner.close();
     gpu?.close();
     await reporter?.close();

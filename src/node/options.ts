@@ -60,6 +60,8 @@ export interface NodeAgentOptions {
   readonly hostCpusMax?: number | null;
   /** Outputs of all sessions, MiB; above it the oldest are removed. */
   readonly outputsMbMax?: number;
+  /** Handler hosts that are kept started without a session; none when absent. */
+  readonly spareHosts?: number;
   /** Null: nothing is reported. */
   readonly collector: CollectorOptions | null;
   readonly bounds?: Partial<HostBounds>;
@@ -96,6 +98,8 @@ export interface HostBounds {
   readonly failuresMax: number;
   /** A host that ran this long before it ended starts the count anew, ms. */
   readonly stableAfterMs: number;
+  /** From the start of the agent, or of the last host, to that of a spare, ms: who is needed now starts first. */
+  readonly spareRefillMs: number;
 }
 
 export const DEFAULT_HOST_BOUNDS: HostBounds = {
@@ -108,6 +112,7 @@ export const DEFAULT_HOST_BOUNDS: HostBounds = {
   restartMaxMs: 10_000,
   failuresMax: 5,
   stableAfterMs: 30_000,
+  spareRefillMs: 3_000,
 };
 
 /** A model handler with its runtime takes 150 to 900 MiB; four times that is a leak. */

@@ -29,6 +29,7 @@ import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import { Checkpoints } from './checkpoints.js';
 import type { HostConfiner } from './host-limits.js';
+import type { HostSpares } from './host-spares.js';
 import { type HostReport, type HostState, HostSupervisor } from './host-supervisor.js';
 import type { HostBounds } from './options.js';
 import { prepareOutputs } from './outputs.js';
@@ -42,6 +43,7 @@ export interface SessionContext {
   readonly hostMemMbMax: number;
   readonly confiner: HostConfiner;
   readonly bounds: HostBounds;
+  readonly spares: HostSpares;
   readonly threads: number;
   readonly speed: number;
   readonly cacheDir: string;
@@ -290,7 +292,7 @@ export class Session {
   }
 
   #newHost(group: HostGroup): Host {
-    const { hostEntry, hostEnvironment, hostMemMbMax, confiner, bounds, logger } = this.#context;
+    const { hostEntry, hostEnvironment, hostMemMbMax, confiner, bounds, spares, logger } = this.#context;
     const { clockCorrection, onReport, onLedger } = this.#context;
     const supervisor = new HostSupervisor({
       name: `session ${this.session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
@@ -299,6 +301,7 @@ export class Session {
       memMbMax: hostMemMbMax,
       confiner,
       bounds,
+      spares,
       logger,
       clockCorrection,
       onReport,

@@ -57,6 +57,8 @@ export interface SystemOptions {
   readonly databaseSection?: Readonly<Record<string, string | number>>;
   /** Coordinators that share the database; 1 when absent. */
   readonly coordinators?: number;
+  /** Handler hosts that each node keeps started without a session; 0 when absent. */
+  readonly spareHosts?: number;
   /** Where all but nodes with a network of their own listen; loopback when absent. */
   readonly address?: string;
 }
@@ -81,6 +83,7 @@ export async function startSystem(options: SystemOptions): Promise<TestSystem> {
     collector: true,
     token: null,
     reportPeriodS: 0.5,
+    spareHosts: options.spareHosts ?? 0,
     ...(databaseSection === undefined ? {} : { databaseSection }),
     ...(options.coordinators === undefined ? {} : { coordinators: options.coordinators }),
     ...(options.address === undefined ? {} : { address: options.address }),
