@@ -105,6 +105,23 @@ export function stateStoreConformance(open: () => Promise<StateStore>): void {
       ]);
     });
 
+    it('remembers which nodes are drained until they are not, in the name of the newest epoch only', async () => {
+      store.fence(await store.nextEpoch());
+      await store.saveDrained(2, T0);
+      await store.saveDrained(1, T0 + 0.5);
+      await store.saveDrained(2, T0 + 1);
+      expect(await store.drained()).toEqual([
+        { node_id: 1, since: T0 + 0.5 },
+        { node_id: 2, since: T0 + 1 },
+      ]);
+      await store.saveDrained(1, null);
+      await store.saveDrained(3, null);
+      expect(await store.drained()).toEqual([{ node_id: 2, since: T0 + 1 }]);
+      await store.nextEpoch();
+      await expect(store.saveDrained(2, null)).rejects.toMatchObject({ code: 'NOT_LEADER' });
+      expect(await store.drained()).toEqual([{ node_id: 2, since: T0 + 1 }]);
+    });
+
     it('keeps events in order and finds them by time, node and session', async () => {
       const event = (at: number, place: object) => ({ timestamp: T0 + at, kind: 'k', message: `at ${at}`, ...place });
       const events = [

@@ -25,6 +25,12 @@ export interface NodeSeen {
   readonly facts: NodeFacts | null;
 }
 
+/** A node that takes no new handlers, and since when (s since the epoch). */
+export interface DrainedNode {
+  readonly node_id: number;
+  readonly since: number;
+}
+
 /** Where one handler of a session was placed by its newest plan. */
 export interface PlacementRow {
   readonly session_id: number;
@@ -56,7 +62,7 @@ export interface StateStore {
    * only its `holder` gets one; throws NOT_LEADER for any other.
    */
   nextEpoch(holder?: string): Promise<number>;
-  /** From now on sessions are changed in the name of this epoch: NOT_LEADER once a newer one was handed out. */
+  /** From now on sessions and drains are changed in the name of this epoch: NOT_LEADER once a newer one was handed out. */
   fence(epoch: number): void;
   /** A session id that no session has or had. */
   nextSessionId(): Promise<number>;
@@ -72,6 +78,10 @@ export interface StateStore {
   saveNodeSeen(node: NodeSeen): Promise<void>;
   /** By node_id. */
   nodesSeen(): Promise<NodeSeen[]>;
+  /** Drains the node, or (null) lets it be used again. Throws NOT_LEADER. */
+  saveDrained(nodeId: number, since: number | null): Promise<void>;
+  /** By node_id. */
+  drained(): Promise<DrainedNode[]>;
   /** In the order given, all or none. */
   appendEvents(events: readonly OrchestratorEvent[]): Promise<void>;
   /** The newest ones, oldest first. */

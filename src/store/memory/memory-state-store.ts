@@ -4,6 +4,7 @@ import type { StoredSession } from '../../contracts/session.js';
 import { checkFence } from '../fence.js';
 import { placementRows } from '../placement-rows.js';
 import {
+  type DrainedNode,
   EVENTS_LIMIT_DEFAULT,
   type EventQuery,
   type NodeSeen,
@@ -20,6 +21,7 @@ export class MemoryStateStore implements StateStore {
   #lastSessionId = 0;
   readonly #sessions = new Map<number, StoredSession>();
   readonly #nodes = new Map<number, NodeSeen>();
+  readonly #drained = new Map<number, number>();
   #events: OrchestratorEvent[] = [];
 
   async nextEpoch(): Promise<number> {
@@ -67,6 +69,16 @@ export class MemoryStateStore implements StateStore {
 
   async nodesSeen(): Promise<NodeSeen[]> {
     return structuredClone([...this.#nodes.values()].sort((a, b) => a.node_id - b.node_id));
+  }
+
+  async saveDrained(nodeId: number, since: number | null): Promise<void> {
+    checkFence(this.#fence, this.#epoch);
+    if (since === null) this.#drained.delete(nodeId);
+    else this.#drained.set(nodeId, since);
+  }
+
+  async drained(): Promise<DrainedNode[]> {
+    return [...this.#drained].map(([node_id, since]) => ({ node_id, since })).sort((a, b) => a.node_id - b.node_id);
   }
 
   async appendEvents(events: readonly OrchestratorEvent[]): Promise<void> {

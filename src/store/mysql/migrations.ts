@@ -181,8 +181,16 @@ async function leaseStep(connection: Connection, flavour: Flavour): Promise<void
   await connection.query("INSERT IGNORE INTO lease VALUES ('coordinator', '', '', 0)");
 }
 
+async function drainsStep(connection: Connection): Promise<void> {
+  await connection.query(
+    'CREATE TABLE IF NOT EXISTS drained_node (node_id INT PRIMARY KEY, since DOUBLE NOT NULL) ENGINE = InnoDB',
+  );
+}
+
 /** Version n of the schema is the first n steps. */
-export const MYSQL_MIGRATIONS: readonly Step[] = [telemetryStep, stateStep, probesStep, rollupsStep, leaseStep];
+export const MYSQL_MIGRATIONS: readonly Step[] = [
+  ...[telemetryStep, stateStep, probesStep, rollupsStep, leaseStep, drainsStep],
+];
 
 /** How long a start waits for another process that migrates, s: changing the reference's tables copies their rows. */
 const LOCK_TIMEOUT_S = 600;

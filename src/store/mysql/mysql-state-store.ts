@@ -7,6 +7,7 @@ import { placementRows } from '../placement-rows.js';
 import { chunkAfterChunk } from '../prune.js';
 import { eventOf, eventWhere, type NodeRow, nodeOf, type SessionRow, sessionOf, sessionValues } from '../state-rows.js';
 import {
+  type DrainedNode,
   EVENTS_LIMIT_DEFAULT,
   type EventQuery,
   type NodeSeen,
@@ -94,6 +95,18 @@ class MysqlStateStore implements StateStore {
 
   async nodesSeen(): Promise<NodeSeen[]> {
     return (await this.#pool.query<NodeRow>('SELECT * FROM node ORDER BY node_id')).map(nodeOf);
+  }
+
+  async saveDrained(nodeId: number, since: number | null): Promise<void> {
+    await this.#pool.transaction(async (connection) => {
+      await this.#checkFence(connection);
+      if (since === null) await changed(connection, 'DELETE FROM drained_node WHERE node_id = ?', [nodeId]);
+      else await changed(connection, 'REPLACE INTO drained_node (node_id, since) VALUES (?)', [[nodeId, since]]);
+    });
+  }
+
+  drained(): Promise<DrainedNode[]> {
+    return this.#pool.query<DrainedNode>('SELECT * FROM drained_node ORDER BY node_id');
   }
 
   async appendEvents(events: readonly OrchestratorEvent[]): Promise<void> {

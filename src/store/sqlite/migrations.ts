@@ -106,8 +106,10 @@ const ROLLUPS = rollupTablesSql({
   ...{ number: 'INTEGER', figure: 'REAL', text: () => 'TEXT', end: 'WITHOUT ROWID' },
 }).join(';\n');
 
+const DRAINS = 'CREATE TABLE drained_node (node_id INTEGER PRIMARY KEY, since REAL NOT NULL)';
+
 /** Version n of the schema is the first n steps. */
-export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES, ROLLUPS];
+export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES, ROLLUPS, DRAINS];
 
 /** Brings the schema to the newest version; DATABASE_UNAVAILABLE when a newer program has already gone further. */
 export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly string[] = MIGRATIONS): void {

@@ -4,6 +4,7 @@ import type { StoredSession } from '../../contracts/session.js';
 import type { Logger } from '../../std/logger.js';
 import { chunkAfterChunk } from '../prune.js';
 import {
+  type DrainedNode,
   type EventQuery,
   type NodeSeen,
   type PlacementRow,
@@ -76,6 +77,14 @@ class SqliteStateStore implements StateStore {
 
   nodesSeen(): Promise<NodeSeen[]> {
     return this.#call('nodesSeen');
+  }
+
+  saveDrained(nodeId: number, since: number | null): Promise<void> {
+    return this.#call('saveDrained', { nodeId, since, epoch: this.#epoch });
+  }
+
+  drained(): Promise<DrainedNode[]> {
+    return this.#call('drained');
   }
 
   appendEvents(events: readonly OrchestratorEvent[]): Promise<void> {

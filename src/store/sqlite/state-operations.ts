@@ -5,7 +5,7 @@ import { checkFence } from '../fence.js';
 import { placementRows } from '../placement-rows.js';
 import type { PruneChunk } from '../prune.js';
 import { eventOf, eventWhere, type NodeRow, nodeOf, type SessionRow, sessionOf, sessionValues } from '../state-rows.js';
-import { EVENTS_LIMIT_DEFAULT, type EventQuery, type NodeSeen, type PlacementRow } from '../store.js';
+import { type DrainedNode, EVENTS_LIMIT_DEFAULT, type EventQuery, type NodeSeen, type PlacementRow } from '../store.js';
 import { type Database, transaction } from './connection.js';
 import { pruneChunk } from './prune.js';
 
@@ -19,6 +19,8 @@ export interface StateOperations {
   placements(sessionId: number | null): PlacementRow[];
   saveNodeSeen(node: NodeSeen): void;
   nodesSeen(): NodeSeen[];
+  saveDrained(given: { readonly nodeId: number; readonly since: number | null; readonly epoch: number | null }): void;
+  drained(): DrainedNode[];
   appendEvents(events: readonly OrchestratorEvent[]): void;
   events(query: EventQuery): OrchestratorEvent[];
   deleteEndedSessions(before: number): number;
@@ -40,6 +42,12 @@ function counters(db: Database) {
   };
 }
 
+/** Throws NOT_LEADER; inside the transaction of what it guards. */
+function fence(db: Database): (epoch: number | null) => void {
+  const newest = db.prepare("SELECT coalesce(max(value), 0) AS epoch FROM meta WHERE key = 'epoch'");
+  return (epoch) => checkFence(epoch, newest.get().epoch);
+}
+
 function sessionOperations(
   db: Database,
 ): Pick<
@@ -59,8 +67,7 @@ function sessionOperations(
     ORDER BY session_id, handler_id`);
   const ended = db.prepare('SELECT session_id FROM session WHERE ended_at < ?');
 
-  const newest = db.prepare("SELECT coalesce(max(value), 0) AS epoch FROM meta WHERE key = 'epoch'");
-  const fenced = (epoch: number | null) => checkFence(epoch, newest.get().epoch);
+  const fenced = fence(db);
 
   const deleteSession = (sessionId: number): boolean => {
     unplace.run(sessionId);
@@ -100,11 +107,22 @@ function sessionOperations(
 function nodeOperations(db: Database) {
   const save = db.prepare('INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)');
   const readAll = db.prepare('SELECT * FROM node ORDER BY node_id');
+  const drain = db.prepare('INSERT OR REPLACE INTO drained_node VALUES (?, ?)');
+  const undrain = db.prepare('DELETE FROM drained_node WHERE node_id = ?');
+  const readDrained = db.prepare('SELECT * FROM drained_node ORDER BY node_id');
+  const fenced = fence(db);
   return {
     saveNodeSeen: ({ node_id, node_name, last_seen, facts }: NodeSeen) => {
       save.run(node_id, node_name, last_seen, facts === null ? null : JSON.stringify(facts));
     },
     nodesSeen: () => (readAll.all() as NodeRow[]).map(nodeOf),
+    saveDrained: ({ nodeId, since, epoch }: Parameters<StateOperations['saveDrained']>[0]) =>
+      transaction(db, () => {
+        fenced(epoch);
+        if (since === null) undrain.run(nodeId);
+        else drain.run(nodeId, since);
+      }),
+    drained: () => readDrained.all() as DrainedNode[],
   };
 }
 
