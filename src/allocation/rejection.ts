@@ -32,7 +32,7 @@ export function rejection(input: RejectionInput): string | null {
   const { handler, node, need, request, enforced } = input;
   return (
     pinRejection(input) ??
-    stateRejection(handler, node) ??
+    stateRejection(handler, node, request) ??
     requirementRejection(handler, node) ??
     (enforced ? capacityRejection(node, need, request.objective.fps) : null)
   );
@@ -48,9 +48,11 @@ function pinRejection({ handler, node, request, cluster }: RejectionInput): stri
   return `pinned to ${index === undefined ? `node ${pinned}` : cluster.nodes[index]!.node_name}`;
 }
 
-function stateRejection(handler: GraphHandler, node: SnapshotNode): string | null {
+function stateRejection(handler: GraphHandler, node: SnapshotNode, { previous }: PlanRequest): string | null {
   if (!node.up) return 'lost';
-  if (node.drained) return 'drained';
+  // What runs there may stay; that it should go is decided elsewhere.
+  const isThere = previous?.some((one) => one.handler_id === handler.handler_id && one.node_id === node.node_id);
+  if (node.drained && isThere !== true) return 'drained';
   const installed = node.handler_types === null || node.handler_types.includes(handler.handler_type);
   return installed ? null : `no handler type ${handler.handler_type}`;
 }

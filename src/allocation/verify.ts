@@ -121,7 +121,9 @@ class Check {
   /** Pins, state and requirements; not capacity. */
   #misplaced(handler: GraphHandler, node: SnapshotNode): string | null {
     if (!node.up) return 'node is lost';
-    if (node.drained) return 'node is drained';
+    const { previous = [] } = this.request;
+    const isThere = previous.some((one) => one.handler_id === handler.handler_id && one.node_id === node.node_id);
+    if (node.drained && !isThere) return 'node is drained';
     if (node.handler_types?.includes(handler.handler_type) === false) return 'handler type is not installed';
     const pin = handler.at;
     if (pin?.kind === 'source' && node.node_id !== this.request.source_node) return 'not on the source node';

@@ -6,6 +6,7 @@ import { addAccountCommands } from './commands/accounts.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addDbCommands } from './commands/db.js';
+import { addDrainCommands } from './commands/drain.js';
 import { addEventsCommand } from './commands/events.js';
 import { addExportCommand } from './commands/export.js';
 import { addFigureCommands } from './commands/figures.js';
@@ -39,6 +40,7 @@ function createProgram(): Command {
   addLocalCommands(program);
   addSessionCommands(program);
   addMoveCommand(program);
+  addDrainCommands(program);
   addAccountCommands(program);
   addServiceCommands(program);
   addNodeCommands(program);

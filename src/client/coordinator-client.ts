@@ -38,6 +38,9 @@ export interface EventQuery {
 export interface CoordinatorClient {
   readonly url: string;
   nodes(): Promise<NodeView[]>;
+  /** Takes no new handlers there and moves away those that can; `drain` of the node tells how far it is. By id or name. */
+  drainNode(node: number | string): Promise<NodeView>;
+  undrainNode(node: number | string): Promise<NodeView>;
   /** Between every two nodes, or those from and to one (id or name). */
   links(node?: number | string): Promise<NodeLink[]>;
   /** Measures the path from one node to another now; throws NODE_UNREACHABLE, PROBE_BUSY. */
@@ -69,6 +72,8 @@ export interface CoordinatorClient {
   close(): Promise<void>;
 }
 
+const nodePath = (node: number | string, what: string) => `/v1/nodes/${encodeURIComponent(node)}/${what}`;
+
 export function createCoordinatorClient(options: CoordinatorClientOptions): CoordinatorClient {
   const urls = options.url.split(',').map((url) => url.trim());
   const http = createFollowingClient({ ...options, urls, unreachable: 'SERVICE_UNREACHABLE', peer: 'coordinator' });
@@ -79,6 +84,8 @@ export function createCoordinatorClient(options: CoordinatorClientOptions): Coor
       return http.url;
     },
     nodes: () => get('/v1/nodes'),
+    drainNode: async (node) => (await http.request('POST', nodePath(node, 'drain'))) as NodeView,
+    undrainNode: async (node) => (await http.request('POST', nodePath(node, 'undrain'))) as NodeView,
     links: (node) => get('/v1/links', { node }),
     probeLink: async (source_node, target_node) => {
       const json = { source_node, target_node };

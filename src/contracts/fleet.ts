@@ -30,7 +30,7 @@ export const FleetNodeSchema = Type.Object(
     node_id: Type.Integer({ minimum: 0 }),
     node_name: Type.String({ minLength: 1 }),
     up: Type.Boolean({ default: true }),
-    drained: Type.Boolean({ default: false }),
+    drained: Type.Boolean({ default: false, description: 'Takes no new handlers, and those that can leave it do' }),
     labels: Type.Array(Type.String(), { default: [] }),
     site: Type.Union([Type.String(), Type.Null()], { default: null, description: 'Null: hangs on the core itself' }),
     speed: Positive('Of one core; service time = declared time / speed'),

@@ -1,5 +1,6 @@
 /** Nodes: the file that names one, the facts that it tells of itself, and how the coordinator sees it. */
 import Type, { type Static } from 'typebox';
+import { NodeDrainSchema } from './drain.js';
 
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
@@ -184,6 +185,7 @@ export const NodeViewSchema = Type.Object({
   clock_error_ms: Nullable(Type.Number({ description: 'By how much that may be wrong, ms' })),
   clock_correction_ms: Nullable(Type.Number({ description: 'What the node corrects its clock by, ms' })),
   sessions: Type.Array(Type.Integer()),
+  drain: Nullable(NodeDrainSchema),
   problem: Type.Optional(Type.String()),
 });
 export type NodeView = Static<typeof NodeViewSchema>;

@@ -23,6 +23,7 @@ export interface SnapshotNode {
   readonly node_id: number;
   readonly node_name: string;
   readonly up: boolean;
+  /** Takes no new handlers; what runs there may stay. */
   readonly drained: boolean;
   readonly labels: readonly string[];
   /** Speed of one core; service time = declared cpu_ms / speed. */

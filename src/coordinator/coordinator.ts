@@ -7,6 +7,7 @@
 import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { toOrchestratorError } from '../contracts/errors.js';
 import { type ListenAddress, listen } from '../http-server/http-server.js';
+import { Drains } from './drains.js';
 import { EventLog } from './event-log.js';
 import { Failover } from './failover.js';
 import { createHttpApi } from './http-api.js';
@@ -49,6 +50,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const probes = new LinkProbes({ registry, links, periodMs, active: () => table.active(), logger });
   const failover = new Failover({ table, registry, events, bounds, clock });
   const mover = new Mover({ table, registry, events, clock });
+  const drains = new Drains({ table, registry, events, clock });
   const closers: (() => Promise<void> | void)[] = [
     () => events.flush(),
     () => registry.close(),
@@ -63,7 +65,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const epoch = await newestEpoch(options, registry);
     options.state.fence(epoch);
     // Only now: until this epoch was handed out an older coordinator could still change what is stored.
-    await table.load();
+    await Promise.all([table.load(), registry.restoreDrained()]);
     registry.lead(epoch);
     tellLead(options, epoch, events);
     const reconciler = new Reconciler({
@@ -75,14 +77,16 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       await reconciler.settle();
     });
     const { allocator = ORCHESTRATOR, loopRules: rules } = options;
-    const loop = new PlanningLoop({ table, registry, reconciler, events, allocator, rules, bounds, clock, logger });
+    const loop = new PlanningLoop({
+      ...{ table, registry, reconciler, mover, drains, events, allocator, rules, bounds, clock, logger },
+    });
     closers.push(() => loop.close());
     const sessions = new SessionService({
       ...{ table, registry, reconciler, mover, loop, events, state, services, types, clock },
     });
     const app = await createHttpApi({
-      ...{ token, epoch, sessions, table, registry, links, probes, failover, events, telemetry, services, types },
-      ...{ clock, logger },
+      ...{ token, epoch, sessions, table, registry, drains, links, probes, failover, events, telemetry },
+      ...{ services, types, clock, logger },
       tls: options.tls ?? null,
     });
     closers.push(() => app.close());

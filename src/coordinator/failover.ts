@@ -104,7 +104,9 @@ export class Failover {
     const request = table.planRequest(record);
     if (table.get(session_id) !== record || stored.ended !== null || stored.desired === 'stopped') return;
     if (request === null || (missing.length === 0 && record.suspension === null)) return;
-    const result = this.#plan(record, new Set(missing));
+    // One that waits runs nowhere, and so has left the nodes that are drained.
+    const drained = registry.all().filter(({ drainedSince }) => drainedSince !== null && record.suspension !== null);
+    const result = this.#plan(record, new Set([...missing, ...drained.map(({ file }) => file.node_id)]));
     if (!result.admitted) {
       this.#suspend(record, 'placement', result.refusal.reasons.join('; '));
       return;

@@ -6,14 +6,14 @@
  */
 import { wantedVariants } from '../allocation/variants.js';
 import type { FleetNode, FleetPath, FleetService, FleetSession, FleetSnapshot } from '../contracts/fleet.js';
-import type { PlanRequest, Profile } from '../contracts/plan.js';
+import type { PlanRequest, Profile, SessionPlan } from '../contracts/plan.js';
 import { costParams } from '../contracts/plan.js';
 import type { GraphHandler, Service, Variant } from '../contracts/service.js';
 import { isDialable, linkFigures } from './link-figures.js';
 import type { LinkTable } from './link-table.js';
 import type { RegisteredNode } from './node-registry.js';
 import { variantOf } from './planner.js';
-import type { SessionRecord } from './session-record.js';
+import { placementOf, type SessionRecord, sinkIds, sourceIds } from './session-record.js';
 import { snapshotNode } from './snapshot.js';
 
 /** Of a node that has told nothing yet: enough to be valid, and it is not up. */
@@ -97,15 +97,23 @@ export function pathsOf(nodes: readonly RegisteredNode[], measured: LinkTable): 
 function sessionOf({ stored, suspension }: SessionRecord, request: PlanRequest, named: ServiceNames): FleetSession {
   const { plan, session_id } = stored;
   const running = suspension?.kind === 'placement' ? undefined : variantOf(request.service, plan);
+  if (running === undefined) return newSession(session_id, request, named);
   return {
-    ...newSession(session_id, request, named),
-    ...(running === undefined
-      ? {}
-      : {
-          previous: plan.handlers.map(({ handler_id, node_id, alternative }) => ({ handler_id, node_id, alternative })),
-          previous_variant: running.variant_name,
-        }),
+    ...newSession(session_id, { ...request, service: withEndsHeld(request.service, plan) }, named),
+    ...{ previous: placementOf(plan), previous_variant: running.variant_name },
   };
+}
+
+/** Frames begin and end where they do while the session runs: what its sinks have written is there. */
+function withEndsHeld(service: Service, plan: SessionPlan): Service {
+  const ends = new Set([...sourceIds(plan), ...sinkIds(plan)]);
+  const isFree = ({ handler_id, at }: GraphHandler) => ends.has(handler_id) && (at === null || at.kind === 'label');
+  if (!service.variants.some(({ handlers }) => handlers.some(isFree))) return service;
+  const nodeOf = new Map(plan.handlers.map(({ handler_id, node_id }) => [handler_id, node_id]));
+  const held = (handler: GraphHandler): GraphHandler =>
+    isFree(handler) ? { ...handler, at: { kind: 'node', node_id: nodeOf.get(handler.handler_id)! } } : handler;
+  const variants = service.variants.map((variant) => ({ ...variant, handlers: variant.handlers.map(held) }));
+  return { ...service, variants };
 }
 
 function newSession(session_id: number, request: PlanRequest, named: ServiceNames): FleetSession {

@@ -11,7 +11,6 @@ import {
 import { EventSchema } from '../contracts/event.js';
 import { FleetSnapshotSchema } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
-import { NodeViewSchema } from '../contracts/node.js';
 import type { Service } from '../contracts/service.js';
 import {
   MoveRequestSchema,
@@ -24,6 +23,7 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { EVENTS_LIMIT_DEFAULT } from '../store/store.js';
 import { accountRoutes } from './account-routes.js';
+import type { Drains } from './drains.js';
 import type { EventLog } from './event-log.js';
 import { EventStreams } from './event-stream.js';
 import { explainSession } from './explain.js';
@@ -33,6 +33,7 @@ import { linkRoutes } from './link-routes.js';
 import type { LinkTable } from './link-table.js';
 import { coordinatorMetrics, nodesByState, sessionsByState } from './metrics.js';
 import type { NodeRegistry } from './node-registry.js';
+import { nodeRoutes, nodeViews } from './node-routes.js';
 import type { CoordinatorOptions } from './options.js';
 import type { SessionService } from './session-service.js';
 import type { SessionTable } from './session-table.js';
@@ -45,6 +46,7 @@ export interface HttpApiOptions {
   readonly sessions: SessionService;
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
+  readonly drains: Drains;
   readonly links: LinkTable;
   readonly probes: LinkProbes;
   readonly failover: Failover;
@@ -82,6 +84,7 @@ export async function createHttpApi(options: HttpApiOptions): Promise<HttpServer
   sessionRoutes(app, options);
   accountRoutes(app, options);
   clusterRoutes(app, options);
+  nodeRoutes(app, options);
   linkRoutes(app, options);
   eventRoutes(app, options, streams);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
@@ -162,13 +165,8 @@ function sessionRoutes(app: HttpServer, { sessions, table, registry }: HttpApiOp
 }
 
 function clusterRoutes(app: HttpServer, options: HttpApiOptions): void {
-  const { registry, table, sessions, services, types, epoch, clock } = options;
-  const nodes = () => registry.all().map((node) => registry.view(node));
-  app.get(
-    '/v1/nodes',
-    { schema: { summary: 'Every node, as the coordinator sees it', response: { 200: Type.Array(NodeViewSchema) } } },
-    async () => nodes(),
-  );
+  const { registry, drains, table, sessions, services, types, epoch, clock } = options;
+  const nodes = () => nodeViews(registry, drains);
   app.get(
     '/v1/services',
     { schema: { summary: 'Every loaded service', response: { 200: Type.Array(ServiceViewSchema) } } },

@@ -75,6 +75,7 @@ export function linkRoutes(app: HttpServer, { registry, links, probes }: LinkRou
   );
 }
 
-function idOrName(text: string): number | string {
+/** Digits are an id. */
+export function idOrName(text: string): number | string {
   return /^\d{1,15}$/.test(text) ? Number(text) : text;
 }

@@ -22,7 +22,8 @@ const refusal = (promise: Promise<unknown>) =>
 describe('a handler is moved', () => {
   it('warms the new one while the old one runs, and removes the old one when the new one runs everywhere', async () => {
     const { id, client, camera, edge1, edge2, awaitEvent } = await running();
-    camera.tell(id, 4, { last_sequence: 41 });
+    camera.tell(id, 4, { last_sequence: 41, processed: 42 });
+    await cluster.heartbeats(2);
     edge2.holds = true;
     expect((await client.moveHandler(id, { handler: 'detect', node: 'edge-2' })).generation).toBe(2);
     await until('edge-2 makes it', async () => edge2.puts.length > 0);
@@ -34,7 +35,7 @@ describe('a handler is moved', () => {
     edge2.holds = false;
     expect((await awaitEvent('session.moved')).message).toMatch(
       new RegExp(
-        `^session ${id}: detect edge-1 -> edge-2 \\| warmed \\d\\.\\d s, switched \\d\\.\\d s later, by sequence 41 at the sink$`,
+        `^session ${id}: detect edge-1 -> edge-2 \\| warmed \\d\\.\\d s, switched \\d\\.\\d s later, by sequence 41 at the sink \\| 0 lost, 0 duplicated$`,
       ),
     );
     await until('the old one is removed', async () => edge1.sessions.size === 0);

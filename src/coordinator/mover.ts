@@ -1,11 +1,12 @@
 /**
- * Moves one handler of a running session to a node that somebody names, while frames flow.
+ * Changes the plan of a running session while frames flow: moves one handler to a node that somebody names, or applies
+ * what the planning loop has decided.
  *
  *     (running) --plan stored--> moving --runs everywhere with it--> moved
- *                                  |--it cannot be made there--> given up: the former plan is stored again
+ *                                  |--it cannot be made so--> given up: the former plan is stored again
  *                                  \--stopped, or a node was lost meanwhile--> given up: another plan counts
  *
- * The reconciler makes the new host and lets the old one run until the new one does, so a move that is given up has cost
+ * The reconciler makes the new hosts and lets the old ones run until the new ones do, so a move that is given up has cost
  * nothing. Invariant: every move that was begun ends in one event, `session.moved` or `session.move_failed`; the memory
  * of it is this process's only, and after a restart of the coordinator the plan is applied without that event.
  */
@@ -18,6 +19,7 @@ import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 import { planPlaced, variantOf } from './planner.js';
 import { handlerStats, isInner, observedState, type SessionRecord, sinkIds } from './session-record.js';
 import type { SessionTable } from './session-table.js';
+import { differenceWords, sinkDifference, sinkTally } from './sink-tally.js';
 
 export interface MoverOptions {
   readonly table: SessionTable;
@@ -41,9 +43,31 @@ export class Mover {
     await table.planning(async () => {
       const handler = handlerOf(record, handlerRef);
       const variant = this.#checked(record, handler, node);
-      await this.#begin(record, handler, node, this.#plan(record, variant, handler, node));
+      const words = `${handler.handler_name} ${handler.node_name} -> ${node.file.node_name}`;
+      const isBegun = await this.begin(record, this.#plan(record, variant, handler, node), words);
+      if (!isBegun) throw refused(sessionId, handler.handler_name, node, 'the session was stopped meanwhile');
     });
     return record;
+  }
+
+  /**
+   * Stores another plan of a running session; its end is an event. False when the session was changed meanwhile. Runs
+   * while no other plan is being made.
+   */
+  async begin(record: SessionRecord, plan: SessionPlan, words: string): Promise<boolean> {
+    const { table, registry, clock, events } = this.#options;
+    const former = record.stored.plan;
+    const tally = sinkTally(record, registry);
+    const done = await table.update(record, (now) =>
+      now.ended !== null || now.desired !== 'running' || now.plan !== former
+        ? null
+        : { ...now, generation: now.generation + 1, plan },
+    );
+    if (!done) return false;
+    const { session_id, generation } = record.stored;
+    record.move = { generation, words, former, sinceMs: clock.monotonicMs(), tally, madeMs: null };
+    events.emit({ kind: 'session.moving', session_id, message: `session ${session_id}: ${words}, warming` });
+    return true;
   }
 
   /** Tells how a move has ended, once it has. */
@@ -66,13 +90,14 @@ export class Mover {
     const nowMs = clock.monotonicMs();
     const madeMs = move.madeMs ?? nowMs;
     const seen = sinkIds(stored.plan).map((id) => handlerStats(record, registry, id)?.last_sequence ?? -1);
-    const message = `session ${session_id}: ${move.words} | warmed ${seconds(madeMs - move.sinceMs)}, switched ${seconds(nowMs - madeMs)} later, by sequence ${Math.max(...seen)} at the sink`;
+    const taken = differenceWords(sinkDifference(move.tally, sinkTally(record, registry)));
+    const message = `session ${session_id}: ${move.words} | warmed ${seconds(madeMs - move.sinceMs)}, switched ${seconds(nowMs - madeMs)} later, by sequence ${Math.max(...seen)} at the sink | ${taken}`;
     events.emit({ kind: 'session.moved', session_id, message });
   }
 
   /** What was to run elsewhere cannot be made there: the former plan counts again. False: no move is to blame. */
   async giveUp(record: SessionRecord, reason: string): Promise<boolean> {
-    const { table, events } = this.#options;
+    const { table, events, clock } = this.#options;
     const { move } = record;
     if (move === null || record.stored.generation !== move.generation) return false;
     const done = await table.update(record, (now) =>
@@ -83,7 +108,8 @@ export class Mover {
     if (!done) return false;
     record.move = null;
     record.problems.clear();
-    const { session_id } = record.stored;
+    const { session_id, generation } = record.stored;
+    record.failedMove = { generation, reason, atMs: clock.monotonicMs() };
     const message = `session ${session_id}: ${move.words} given up: ${reason}; it runs on where it was`;
     events.emit({ kind: 'session.move_failed', session_id, message });
     return true;
@@ -99,6 +125,7 @@ export class Mover {
     }
     if (planned.node_id === node.file.node_id) throw refuse('it is there already');
     if (!registry.isUp(node.file.node_id)) throw refuse(`the node is ${node.status.state}`);
+    if (node.drainedSince !== null) throw refuse('the node is drained');
     if (service === null) throw refuse('its service is not loaded any more');
     if (service.template !== null) throw refuse('a template runs where its file says');
     if (!isInner(stored.plan, planned.handler_id)) {
@@ -129,21 +156,6 @@ export class Mover {
     const result = planPlaced(table.planRequest(record)!, planned, why, table.snapshot(session_id));
     if (result.admitted) return result.plan;
     throw refused(session_id, moved.handler_name, node, result.refusal.reasons.join('; '));
-  }
-
-  async #begin(record: SessionRecord, handler: PlannedHandler, node: RegisteredNode, plan: SessionPlan): Promise<void> {
-    const { table, clock, events } = this.#options;
-    const former = record.stored.plan;
-    const done = await table.update(record, (now) =>
-      now.ended !== null || now.desired !== 'running' || now.plan !== former
-        ? null
-        : { ...now, generation: now.generation + 1, plan },
-    );
-    const { session_id, generation } = record.stored;
-    if (!done) throw refused(session_id, handler.handler_name, node, 'the session was stopped meanwhile');
-    const words = `${handler.handler_name} ${handler.node_name} -> ${node.file.node_name}`;
-    record.move = { generation, words, former, sinceMs: clock.monotonicMs(), madeMs: null };
-    events.emit({ kind: 'session.moving', session_id, message: `session ${session_id}: ${words}, warming` });
   }
 }
 

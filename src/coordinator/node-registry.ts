@@ -7,6 +7,7 @@
 import { nodeUrl } from '../client/addresses.js';
 import { createNodeClient, type NodeClient } from '../client/node-client.js';
 import { createReferenceNodeClient } from '../client/reference-node-client.js';
+import type { NodeDrain } from '../contracts/drain.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { NodeFile, NodeView, ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
@@ -25,7 +26,7 @@ export interface NodeRegistryOptions {
   readonly nodes: readonly NodeFile[];
   readonly token: string | null;
   readonly tlsCa?: string | undefined;
-  readonly state: Pick<StateStore, 'nodesSeen' | 'saveNodeSeen'>;
+  readonly state: Pick<StateStore, 'nodesSeen' | 'saveNodeSeen' | 'drained' | 'saveDrained'>;
   readonly events: EventLog;
   readonly bounds: CoordinatorBounds;
   readonly clock: Clock;
@@ -38,10 +39,13 @@ export interface RegisteredNode {
   readonly url: string;
   readonly client: NodeClient;
   readonly status: Readonly<NodeStatus>;
+  /** s since the epoch: it takes no new handlers since then; null: it does. */
+  readonly drainedSince: number | null;
 }
 
 interface Entry extends RegisteredNode {
   readonly prober: NodeProber;
+  drainedSince: number | null;
   savedAt: number;
 }
 
@@ -75,7 +79,7 @@ export class NodeRegistry {
         : createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs, onDisconnect });
     const change = (kind: NodeChange) => this.#changed(file.node_id, kind);
     const prober = new NodeProber({ file, client, bounds, clock, epoch: () => this.#epoch, change });
-    return { file, url, client, prober, status: prober.status, savedAt: 0 };
+    return { file, url, client, prober, status: prober.status, drainedSince: null, savedAt: 0 };
   }
 
   /** Begins to ask; resolves when every node has answered or failed to answer once. */
@@ -84,6 +88,21 @@ export class NodeRegistry {
       this.#entries.get(seen.node_id)?.prober.remember(seen.last_seen, seen.facts);
     }
     await Promise.all([...this.#entries.values()].map((entry) => entry.prober.start()));
+  }
+
+  /** Which nodes are drained; read once no older coordinator can change it. */
+  async restoreDrained(): Promise<void> {
+    for (const { node_id, since } of await this.#options.state.drained()) {
+      const entry = this.#entries.get(node_id);
+      if (entry !== undefined) entry.drainedSince = since;
+    }
+  }
+
+  /** Stored before anyone hears of it. */
+  async setDrained(nodeId: number, since: number | null): Promise<void> {
+    await this.#options.state.saveDrained(nodeId, since);
+    this.#entries.get(nodeId)!.drainedSince = since;
+    this.#version += 1;
   }
 
   /** From now on nodes are told what their clocks are off by, in the name of this epoch. */
@@ -149,7 +168,7 @@ export class NodeRegistry {
     this.#listeners.add(listener);
   }
 
-  view({ file, status }: RegisteredNode): NodeView {
+  view({ file, status }: RegisteredNode, drain: NodeDrain | null): NodeView {
     return {
       ...file,
       state: status.state,
@@ -160,6 +179,7 @@ export class NodeRegistry {
       clock_error_ms: status.clock.offset?.errorMs ?? null,
       clock_correction_ms: status.clockCorrectionMs,
       sessions: status.state === 'up' ? [...status.sessions.keys()].sort((a, b) => a - b) : [],
+      drain,
       ...(status.problem === null ? {} : { problem: status.problem }),
     };
   }

@@ -10,6 +10,7 @@ import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult, SessionPlan, Snapshot } from '../contracts/plan.js';
 import type { Service, Variant } from '../contracts/service.js';
 import { withNamedLinks } from './named-links.js';
+import { placementOf } from './session-record.js';
 
 /**
  * The plan of a placement that was decided elsewhere, in all its figures, checked against what is free. Refused when it
@@ -55,7 +56,7 @@ function certify(plan: SessionPlan, request: PlanRequest, snapshot: Snapshot): v
 }
 
 /**
- * A plan without the missing nodes. First with every handler that is not on one of them held where it is, in the
+ * A plan without the missing nodes (lost, or drained and left already; what is pinned to such a one returns there). First with every handler that is not on one of them held where it is, in the
  * alternative that it runs, so that only the victims move; if that is not possible, freely, where staying still counts.
  */
 export function replanSession(
@@ -64,11 +65,12 @@ export function replanSession(
   missing: ReadonlySet<number>,
   snapshot: Snapshot,
 ): PlanResult {
-  const previous = current.handlers.map(({ handler_id, node_id, alternative }) => ({
-    handler_id,
-    node_id,
-    alternative,
-  }));
+  const pinned = new Set(
+    request.service.variants.flatMap(({ handlers }) =>
+      handlers.filter(({ at }) => at?.kind === 'source' || at?.kind === 'node').map(({ handler_id }) => handler_id),
+    ),
+  );
+  const previous = placementOf(current).filter((one) => !missing.has(one.node_id) || pinned.has(one.handler_id));
   const held = heldService(request, current, missing);
   if (held !== null) {
     const { variant: _, ...rest } = request;

@@ -43,8 +43,10 @@ describe('the planning loop', () => {
     const { session_id, plan } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
     expect(plan.reasons[0]).toBe('orchestrator: placed');
     await cluster.awaitState(session_id!, 'running');
-    const replaced = await cluster.awaitEvent('session.replaced');
-    expect(replaced.message).toMatch(/^session \d: makes room for others \| detect \(large -> small\) -> edge-2$/);
+    const moved = await cluster.awaitEvent('session.moved');
+    expect(moved.message).toMatch(
+      /^session \d: makes room for others \| detect \(large -> small\) -> edge-2 \| warmed /,
+    );
     const all = await until('all run', async () => ((await models()).length === 5 ? models() : 'not yet'));
     expect(all.filter((one) => one === 'large').length).toBeGreaterThanOrEqual(3);
   });
@@ -61,7 +63,7 @@ describe('the planning loop', () => {
     });
     const messages = (await cluster.client.events()).map((event) => event.message);
     expect(messages).toContainEqual(
-      expect.stringMatching(/^session \d: improved in calm \| detect \(small -> large\) -> edge-2$/),
+      expect.stringMatching(/^session \d: improved in calm \| detect \(small -> large\) -> edge-2 \| warmed /),
     );
   });
 

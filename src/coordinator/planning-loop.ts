@@ -25,8 +25,10 @@ import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
+import type { Drains } from './drains.js';
 import type { EventLog } from './event-log.js';
 import { movesWords } from './failover.js';
+import type { Mover } from './mover.js';
 import type { NodeChange, NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import { planPlaced } from './planner.js';
@@ -38,6 +40,8 @@ export interface PlanningLoopOptions {
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
   readonly reconciler: Pick<Reconciler, 'kick'>;
+  readonly mover: Pick<Mover, 'begin'>;
+  readonly drains: Pick<Drains, 'news' | 'stay'>;
   readonly events: EventLog;
   readonly allocator: Allocator;
   /** Where they differ from the defaults. */
@@ -55,6 +59,7 @@ const NEW_SESSION = Number.MAX_SAFE_INTEGER;
 const WHY: Readonly<Record<LoopReason, string>> = {
   placed: 'placed',
   repaired: 'placed again',
+  left: 'leaves a drained node',
   made_room: 'makes room for others',
   relieved: 'late or on a node that is overloaded',
   improved: 'improved in calm',
@@ -115,7 +120,7 @@ export class PlanningLoop {
     const actions = this.#decide([{ kind: 'arrival', session_id }], { session_id, request });
     if (!mayMove) this.#state = before;
     const own = actions.find((one) => one.session_id === session_id);
-    if (own === undefined || own.kind === 'refuse') return refuse(own?.reason ?? 'nothing was decided about it');
+    if (own?.kind !== 'place') return refuse(own?.reason ?? 'nothing was decided about it');
     const others = actions.filter((one): one is Placement => one.kind === 'place' && one !== own);
     if (others.length > 0 && !mayMove) return refuse(`would be admitted if ${others.length} others made room`);
     await this.#apply(others);
@@ -138,12 +143,18 @@ export class PlanningLoop {
     try {
       await table.planning(async () => {
         const actions = this.#decide(this.#news());
+        for (const one of actions) if (one.kind === 'stay') this.#stay(one.session_id, one.reason);
         await this.#apply(actions.filter((one) => one.kind === 'place'));
       });
     } catch (error) {
       const { code, message } = toOrchestratorError(error);
       logger.error({ err: error, code }, `planning loop: ${message}`);
     }
+  }
+
+  #stay(sessionId: number, reason: string): void {
+    const record = this.#options.table.get(sessionId);
+    if (record !== undefined) this.#options.drains.stay(record, reason);
   }
 
   #decide(
@@ -177,6 +188,7 @@ export class PlanningLoop {
       ...nodes,
       ...came.map((session_id) => ({ kind: 'arrival' as const, session_id })),
       ...went.map((session_id) => ({ kind: 'departure' as const, session_id })),
+      ...this.#options.drains.news(),
       ...this.#waiting(),
       ...this.#drifted(),
       ...table.active().flatMap((record) => latencyMissed(record, registry)),
@@ -203,15 +215,22 @@ export class PlanningLoop {
     return waiting.map(({ stored }) => ({ kind: 'arrival', session_id: stored.session_id }));
   }
 
-  /** Those that run, or wait for a place, may be moved; what starts, stops or stands in a template may not. */
+  /** Those that run, are ready to, or wait for a place may be moved; what starts, stops or stands in a template may not. */
   #held(): Set<number> {
-    const { table, registry } = this.#options;
-    const held = table.active().filter((record) => {
-      if (record.suspension?.kind === 'placement') return false;
-      if (record.service === null || record.service.template !== null) return true;
-      return observedState(record, registry) !== 'running';
-    });
+    const held = this.#options.table.active().filter((record) => !this.#mayMove(record));
     return new Set(held.map(({ stored }) => stored.session_id));
+  }
+
+  #mayMove(record: SessionRecord): boolean {
+    const { registry, clock } = this.#options;
+    const { suspension, service, failedMove, stored } = record;
+    if (suspension?.kind === 'placement') return true;
+    if (service === null || service.template !== null) return false;
+    // What could not be made just now cannot be made now.
+    const isFresh = failedMove !== null && clock.monotonicMs() - failedMove.atMs < this.#rules.dwellS * 1000;
+    if (isFresh && failedMove.generation === stored.generation) return false;
+    const state = observedState(record, registry);
+    return state === 'running' || (state === 'ready' && stored.desired === 'ready');
   }
 
   /** In whatever order they fit: one may need the room that another leaves. */
@@ -232,13 +251,18 @@ export class PlanningLoop {
 
   /** True when there is nothing left to do for it. */
   async #applyOne({ session_id, planned, why }: Placement): Promise<boolean> {
-    const { table, reconciler, events } = this.#options;
+    const { table, registry, reconciler, mover, events } = this.#options;
     const record = table.get(session_id);
     const request = record === undefined ? null : table.planRequest(record);
     if (record === undefined || request === null) return true;
     const before = record.stored.plan;
     const result = this.#planned(record, request, planned, why);
     if (!result.admitted) return false;
+    const words = `${WHY[why]} | ${movesWords(before, result.plan)}`;
+    if (observedState(record, registry) === 'running') {
+      if (await mover.begin(record, result.plan, words)) reconciler.kick(session_id);
+      return true;
+    }
     const waited = record.suspension;
     const done = await table.update(record, (now) =>
       now.ended !== null || now.desired === 'stopped'
@@ -248,7 +272,7 @@ export class PlanningLoop {
     if (!done) return true;
     record.suspension = null;
     record.problems.clear();
-    const message = `session ${session_id}: ${WHY[why]} | ${movesWords(before, result.plan)}${waited === null ? '' : ' | no longer suspended'}`;
+    const message = `session ${session_id}: ${words}${waited === null ? '' : ' | no longer suspended'}`;
     events.emit({ kind: 'session.replaced', session_id, message });
     reconciler.kick(session_id);
     return true;

@@ -12,11 +12,12 @@
  * it is computed from the stored session, the suspension and the newest heartbeats, so it cannot disagree with them.
  */
 import type { NodeLink, NodeSession } from '../contracts/blueprint.js';
-import type { HandlerStats, ObservedSession } from '../contracts/node.js';
-import type { SessionPlan } from '../contracts/plan.js';
+import type { HandlerStats, ObservedHandler, ObservedSession } from '../contracts/node.js';
+import type { Placement, SessionPlan } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
 import type { SessionState, SessionView, StoredSession } from '../contracts/session.js';
 import type { NodeRegistry } from './node-registry.js';
+import type { SinkTally } from './sink-tally.js';
 
 /** Why a session waits. */
 export interface Suspension {
@@ -41,15 +42,17 @@ export interface Recovery {
   baseline: ReadonlyMap<number, number> | null;
 }
 
-/** A move that is under way; its end is one event. */
+/** A change of plan that is applied while frames flow; its end is one event. */
 export interface Move {
   /** Of the plan that it is: a later one is not this move. */
   readonly generation: number;
   /** `detect edge-1 -> edge-2` */
   readonly words: string;
-  /** The plan to go back to when the handler cannot be made where it should be. */
+  /** The plan to go back to when something of it cannot be made where it should be. */
   readonly former: SessionPlan;
   readonly sinceMs: number;
+  /** Of its sinks when it began. */
+  readonly tally: SinkTally;
   /** When every new host was first seen ready. */
   madeMs: number | null;
 }
@@ -64,6 +67,8 @@ export interface SessionRecord {
   suspension: Suspension | null;
   recovery: Recovery | null;
   move: Move | null;
+  /** The last move that could not be made, and the generation that counts again since. */
+  failedMove: { readonly generation: number; readonly reason: string; readonly atMs: number } | null;
   /** By node_id, why the last PUT or DELETE failed. */
   readonly problems: Map<number, string>;
   /** When stopping began, monotonic ms. */
@@ -84,6 +89,7 @@ export function recordOf(stored: StoredSession, service: Service | null): Sessio
     suspension: null,
     recovery: null,
     move: null,
+    failedMove: null,
     problems: new Map(),
     stoppingSinceMs: null,
     final: null,
@@ -94,6 +100,11 @@ export function recordOf(stored: StoredSession, service: Service | null): Sessio
 
 export function planNodes(plan: SessionPlan): Set<number> {
   return new Set(plan.handlers.map((handler) => handler.node_id));
+}
+
+/** Where the plan has each handler. */
+export function placementOf(plan: SessionPlan): Placement[] {
+  return plan.handlers.map(({ handler_id, node_id, alternative }) => ({ handler_id, node_id, alternative }));
 }
 
 /** handler_ids without a link out of them: where frames end. */
@@ -119,18 +130,27 @@ export function isPrepared(observed: ObservedSession | undefined, generation: nu
   return observed?.generation === generation && (observed.state === 'ready' || observed.state === 'running');
 }
 
-/** Newest figures of a handler where the plan has it; undefined when its node does not tell. */
-export function handlerStats(
+/** A handler where the plan has it, as its node told last; undefined when it does not tell. */
+export function observedHandler(
   record: SessionRecord,
   registry: Pick<NodeRegistry, 'observed'>,
   handlerId: number,
-): HandlerStats | undefined {
+): ObservedHandler | undefined {
   const { plan, session_id, generation } = record.stored;
   const planned = plan.handlers.find((one) => one.handler_id === handlerId);
   if (planned === undefined) return undefined;
   const observed = registry.observed(planned.node_id, session_id);
   if (observed?.generation !== generation) return undefined;
-  return observed.handlers.find((one) => one.handler_id === handlerId)?.stats;
+  return observed.handlers.find((one) => one.handler_id === handlerId);
+}
+
+/** Its newest figures. */
+export function handlerStats(
+  record: SessionRecord,
+  registry: Pick<NodeRegistry, 'observed'>,
+  handlerId: number,
+): HandlerStats | undefined {
+  return observedHandler(record, registry, handlerId)?.stats;
 }
 
 export function observedState(record: SessionRecord, registry: Pick<NodeRegistry, 'observed'>): SessionState {

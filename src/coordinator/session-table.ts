@@ -15,7 +15,7 @@ import { type FleetInput, fleetSnapshot, pathsOf } from './fleet-snapshot.js';
 import type { LinkTable } from './link-table.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
-import { planNodes, recordOf, type SessionRecord } from './session-record.js';
+import { placementOf, planNodes, recordOf, type SessionRecord } from './session-record.js';
 import { findService, sessionService } from './session-request.js';
 import { allocatorSnapshot } from './snapshot.js';
 
@@ -164,7 +164,8 @@ export class SessionTable {
     this.#evict();
   }
 
-  planRequest({ stored, service }: SessionRecord): PlanRequest | null {
+  /** Null when its service is not loaded any more. One that waits for a place runs nowhere. */
+  planRequest({ stored, service, suspension }: SessionRecord): PlanRequest | null {
     if (service === null) return null;
     const { request, plan } = stored;
     return {
@@ -172,6 +173,7 @@ export class SessionTable {
       objective: request.objective ?? { fps: plan.fps },
       source_node: plan.source_node,
       ...(request.variant === undefined ? {} : { variant: request.variant }),
+      ...(suspension?.kind === 'placement' ? {} : { previous: placementOf(plan) }),
     };
   }
 

@@ -41,6 +41,7 @@ function registered(node_id: number, memFreeMb: number, loaded: number[] = []): 
       clockCorrectionMs: 0,
       sessions: new Map(loaded.length === 0 ? [] : [[5, session]]),
     },
+    drainedSince: null,
   };
 }
 

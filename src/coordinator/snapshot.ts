@@ -34,7 +34,10 @@ export function allocatorSnapshot({ nodes, holding, except, profiles, links }: S
 }
 
 /** A node with all that it has, whatever sessions take of it. */
-export function snapshotNode({ file, status }: RegisteredNode, holding: SnapshotInput['holding']): SnapshotNode {
+export function snapshotNode(
+  { file, status, drainedSince }: RegisteredNode,
+  holding: SnapshotInput['holding'],
+): SnapshotNode {
   const facts = status.facts ?? UNKNOWN_FACTS;
   const gpus = facts.gpus.length;
   let loadedMb = 0;
@@ -50,7 +53,7 @@ export function snapshotNode({ file, status }: RegisteredNode, holding: Snapshot
     node_id: file.node_id,
     node_name: file.node_name,
     up: status.state === 'up',
-    drained: false,
+    drained: drainedSince !== null,
     labels: [...new Set([...file.labels, ...facts.labels])],
     speed: facts.speed,
     cpu_cores: facts.cpu_cores,

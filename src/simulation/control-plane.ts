@@ -189,6 +189,7 @@ export class ControlPlane {
       run.suspend();
       return;
     }
+    if (action.kind === 'stay') return;
     const { planned, why, moved } = action;
     this.#asking.delete(session_id);
     this.#promised.set(session_id, planned.latency_ms);

@@ -102,7 +102,7 @@ export function reportOf(input: ReportInput): Report {
 }
 
 function movesOf({ moves, running }: ControlPlane): Report['moves'] {
-  const byReason = { repaired: 0, made_room: 0, relieved: 0, improved: 0 };
+  const byReason = { repaired: 0, left: 0, made_room: 0, relieved: 0, improved: 0 };
   let handlers = 0;
   const perMinute = new Map<number, Set<number>>();
   for (const one of moves) {

@@ -11,7 +11,7 @@
 import type { FleetPlan, FleetRefused, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
 import { FIT_EPSILON } from '../bounds.js';
-import { Fleet, type Task } from './model.js';
+import { Fleet, isPossible, type Task } from './model.js';
 import type { Before } from './router.js';
 import { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
@@ -125,11 +125,19 @@ export function placedAsIs(fleet: Fleet, task: Task, appraiser: Appraiser): Plac
   return null;
 }
 
-/** Whether the nodes of a placement may run it at all, whatever their load. */
-export function isAllowed({ possible, atSource, nodeCount }: Fleet, task: Task, { options, nodes }: Placed): boolean {
+/** Whether the nodes of a placement may run it at all, whatever their load; `despiteDrain`: but for what is to leave them. */
+export function isAllowed(fleet: Fleet, task: Task, { graph, options, nodes }: Placed, despiteDrain = false): boolean {
+  const { possible, atSource, nodeCount } = fleet;
   return options.every((option, at) => {
     const node = nodes[at]!;
-    if (possible[option * nodeCount + node] === 0) return false;
+    const isLeft = () =>
+      despiteDrain &&
+      isPossible(
+        graph.handlers[at]!,
+        { ...fleet.nodes[node]!, drained: false },
+        fleet.gpuMs[option * nodeCount + node]!,
+      );
+    if (possible[option * nodeCount + node] === 0 && !isLeft()) return false;
     if (atSource[option] === 1 && node !== task.source) return false;
     return task.stay === null || task.stay[node] === 1;
   });
@@ -178,7 +186,9 @@ export function placementsOf(algorithm: string, state: State): FleetPlan {
 /** What binds: the first resource that the place it would like to have would overload. */
 export function refusedOf(task: number, search: FleetSearch): FleetRefused {
   const { state } = search;
-  const { session_id, objective } = state.fleet.tasks[task]!.session;
+  const { session, graphs } = state.fleet.tasks[task]!;
+  const { session_id, objective } = session;
+  if (graphs.length === 0) return { session_id, reason: 'a node that it is pinned to is drained' };
   const wish = search.ideal(task);
   if (wish === null) {
     const { fps, latency_ms_max: latency, accuracy_min: accuracy } = objective;

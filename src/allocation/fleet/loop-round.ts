@@ -31,6 +31,9 @@ export class Round {
   readonly #asIs: readonly (Placed | null)[];
   /** Tasks that have lost their place or never had one. */
   readonly #homeless: number[] = [];
+  /** Tasks that should leave a drained node and stay where they are until they can. */
+  readonly #leaving: number[] = [];
+  readonly #stays = new Map<number, string>();
   #budget: number;
   #spent = 0;
 
@@ -51,8 +54,11 @@ export class Round {
     this.#asIs.forEach((placed, task) => {
       const { session, source } = tasks[task]!;
       const waits = input.held?.has(session.session_id) === true || !this.#fleet.nodes[source]!.up;
-      if (placed !== null && (waits || isAllowed(this.#fleet, tasks[task]!, placed))) this.#search.keep(task, placed);
-      else if (!waits) this.#homeless.push(task);
+      const isKept = (despiteDrain?: boolean) => isAllowed(this.#fleet, tasks[task]!, placed!, despiteDrain);
+      if (placed !== null && (waits || isKept(true))) {
+        this.#search.keep(task, placed);
+        if (!waits && !isKept()) this.#leaving.push(task);
+      } else if (!waits) this.#homeless.push(task);
     });
   }
 
@@ -96,10 +102,32 @@ export class Round {
     const order = [...this.#homeless].sort((a, b) => tasks[b]!.weight - tasks[a]!.weight || ran(a) - ran(b) || a - b);
     for (const task of order) this.#search.insert(task);
     for (const task of order) {
-      for (let tries = 0; tries < EJECTIONS_PER_SESSION && this.#placed(task) === null; tries++) this.#makeRoom(task);
+      this.#makeRoomFor(task);
       const has = this.#placed(task) !== null;
       if (has) this.changes.set(task, tasks[task]!.session.previous === undefined ? 'placed' : 'repaired');
     }
+  }
+
+  /** Takes everybody off drained nodes who has a place elsewhere, heaviest first; the rest stays and says why. */
+  leave(): void {
+    const { tasks } = this.#fleet;
+    for (const task of this.#leaving.toSorted((a, b) => tasks[b]!.weight - tasks[a]!.weight || a - b)) {
+      // Another's move may have taken it along.
+      if (!isSame(this.#placed(task), this.#asIs[task]!)) continue;
+      this.#search.remove(task);
+      if (!this.#search.insert(task)) this.#makeRoomFor(task);
+      if (this.#placed(task) === null) this.#stay(task);
+      else this.changes.set(task, 'left');
+    }
+  }
+
+  #stay(task: number): void {
+    this.#stays.set(task, refusedOf(task, this.#search).reason);
+    this.#search.keep(task, this.#asIs[task]!);
+  }
+
+  #makeRoomFor(task: number): void {
+    for (let tries = 0; tries < EJECTIONS_PER_SESSION && this.#placed(task) === null; tries++) this.#makeRoom(task);
   }
 
   #placed(task: number): Placed | null {
@@ -113,7 +141,7 @@ export class Round {
       this.#restore(before);
       return;
     }
-    const others = this.#changedFrom(before).filter((one) => !homeless.has(one));
+    const others = this.#changedFrom(before).filter((one) => one !== task && !homeless.has(one));
     const cost = others.reduce((sum, one) => sum + this.movedOf(one), 0);
     if (cost > this.#left()) {
       this.#restore(before);
@@ -229,6 +257,7 @@ export class Round {
   /** Another algorithm decides about everybody; those whose place still holds are given to it as held. */
   replace(allocator: Allocator): void {
     const { tasks, nodeIndex } = this.#fleet;
+    for (const task of this.#leaving) this.#search.remove(task);
     const held = new Set(
       tasks.flatMap(({ session }, task) => (this.#placed(task) === null ? [] : [session.session_id])),
     );
@@ -249,8 +278,10 @@ export class Round {
       const nodes = places.map((place) => nodeIndex.get(place?.node_id ?? -1) ?? -1);
       if (nodes.includes(-1) || options.some((option, at) => option < graph.firstOption[at]!)) return;
       this.#search.keep(index, appraiser.appraise(task, graph, Int32Array.from(options), Int32Array.from(nodes), 0));
-      this.changes.set(index, task.session.previous === undefined ? 'placed' : 'repaired');
+      const why = this.#leaving.includes(index) ? 'left' : 'repaired';
+      this.changes.set(index, task.session.previous === undefined ? 'placed' : why);
     });
+    for (const task of this.#leaving) if (this.#placed(task) === null) this.#stay(task);
   }
 
   movedOf(task: number): number {
@@ -268,6 +299,15 @@ export class Round {
     return this.#homeless
       .filter((task) => this.#placed(task) === null)
       .map((task) => ({ kind: 'refuse', ...refusedOf(task, this.#search) }));
+  }
+
+  /** Those that should leave a drained node and cannot. */
+  stays(): LoopAction[] {
+    return [...this.#stays].map(([task, reason]) => ({
+      kind: 'stay',
+      session_id: this.#fleet.tasks[task]!.session.session_id,
+      reason,
+    }));
   }
 
   /** session_ids of those that stay as they are. */

@@ -12,7 +12,7 @@ const applied = (snapshot: FleetSnapshot, actions: readonly LoopAction[]): Fleet
   const byId = new Map(actions.map((one) => [one.session_id, one]));
   const sessions = snapshot.sessions.map((session): FleetSession => {
     const action = byId.get(session.session_id);
-    if (action === undefined) return session;
+    if (action === undefined || action.kind === 'stay') return session;
     const { previous: _, previous_variant: __, ...rest } = session;
     if (action.kind === 'refuse') return rest;
     return { ...rest, previous: action.planned.placement, previous_variant: action.planned.variant };
@@ -178,6 +178,43 @@ describe('the planning loop', () => {
     const refused = strict.at(100, { kind: 'node_lost', node_id: 2 });
     expect(refused.map((one) => one.kind)).toEqual(['refuse']);
     expect(refused[0]!.kind === 'refuse' && refused[0]!.reason).toContain('cpu of node-1 has no room');
+  });
+
+  test('leaves a drained node at once, makes room for that, and stays where there is none', () => {
+    const rig = new Rig(small(2));
+    rig.at(0, ...arrivals(2));
+    rig.nodes((one) => (one.node_id === 2 ? { ...one, drained: true } : one));
+    const left = rig.at(5, { kind: 'node_drained', node_id: 2 });
+    expect(left.map((one) => one.kind === 'place' && one.why).sort()).toContain('left');
+    expect(rig.running.flatMap((one) => one.previous!.map((place) => place.node_id)).sort()).toEqual([0, 0, 1, 1]);
+    expect(models(rig)).toContain('small');
+    expect(rig.at(10, { kind: 'node_drained', node_id: 2 })).toEqual([]);
+
+    const strict = new Rig(small(2, 0.9));
+    strict.at(0, ...arrivals(2));
+    const before = strict.running;
+    strict.nodes((one) => (one.node_id === 2 ? { ...one, drained: true } : one));
+    const stays = strict.at(5, { kind: 'node_drained', node_id: 2 });
+    expect(stays.map((one) => one.kind)).toEqual(['stay']);
+    expect(stays[0]!.kind === 'stay' && stays[0]!.reason).toContain('cpu of node-1 has no room');
+    expect(strict.running).toEqual(before);
+  });
+
+  test('what is pinned to a drained node stays there, and nothing new comes', () => {
+    for (const allocator of [ORCHESTRATOR, ...BASELINES]) {
+      const rig = new Rig(small(2), DEFAULT_LOOP_RULES, allocator);
+      rig.at(0, ...arrivals(1));
+      const before = rig.running;
+      rig.nodes((one) => (one.node_id === 0 ? { ...one, drained: true } : one));
+      const actions = rig.at(40, { kind: 'node_drained', node_id: 0 }, { kind: 'arrival', session_id: 1 });
+      expect(rig.running.slice(0, 1)).toEqual(before.slice(0, 1));
+      expect(actions.filter((one) => one.session_id === before[0]!.session_id)).toEqual([]);
+    }
+    const empty = new Rig(small(1));
+    empty.nodes((one) => (one.node_id === 0 ? { ...one, drained: true } : one));
+    expect(empty.at(0, ...arrivals(1))).toEqual([
+      { kind: 'refuse', session_id: 0, reason: 'a node that it is pinned to is drained' },
+    ]);
   });
 
   test('knows which of several variants runs, and changes to another', () => {

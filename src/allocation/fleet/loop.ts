@@ -9,8 +9,8 @@
  * at nothing and answers no actions. What is in trouble is found in the snapshot itself; events only say that it is
  * worth looking, so one that was lost costs time and no session. A session whose source's node is down waits where it is.
  *
- * Two time scales. At once: sessions whose node is gone and sessions that wait are placed and nobody else moves; for
- * those without room others make room, in cheaper variants where that is what it takes, within the migration budget;
+ * Two time scales. At once: sessions whose node is gone and sessions that wait are placed and nobody else moves, and
+ * drained nodes are left; for those without room others make room, in cheaper variants where that is what it takes, within the migration budget;
  * confirmed overload and missed latency are relieved one session at a time, never at the price of a refusal. Slowly,
  * and only in calm: a sticky search that may raise accuracy again, into a part of what is free.
  */
@@ -24,8 +24,10 @@ import { verifyFleet } from './verify-fleet.js';
 export type LoopReason =
   /** It waited for a place. */
   | 'placed'
-  /** Its node is gone, drained, or cannot run it any more. */
+  /** Its node is gone, or cannot run it any more. */
   | 'repaired'
+  /** Its node is drained. */
+  | 'left'
   /** Makes room for others. */
   | 'made_room'
   /** Its node was overloaded, or it was late. */
@@ -43,7 +45,9 @@ export type LoopAction =
       readonly moved: number;
     }
   /** It runs on a node that is gone, or waits, and nothing admissible has room. */
-  | { readonly kind: 'refuse'; readonly session_id: number; readonly reason: string };
+  | { readonly kind: 'refuse'; readonly session_id: number; readonly reason: string }
+  /** It runs on a drained node, goes on there, and has no place elsewhere. */
+  | { readonly kind: 'stay'; readonly session_id: number; readonly reason: string };
 
 export interface LoopInput {
   readonly snapshot: FleetSnapshot;
@@ -70,6 +74,7 @@ export function decide(input: LoopInput): LoopOutput {
   const round = new Round(input, state);
   if (input.allocator === ORCHESTRATOR) {
     round.repair();
+    round.leave();
     round.relieve();
     if (isDue && round.changes.size === 0) round.improve();
   } else round.replace(input.allocator);
@@ -95,5 +100,5 @@ function certified(round: Round, { snapshot, allocator }: LoopInput): LoopAction
     const planned = byId.get(session_id);
     return planned === undefined ? [] : [{ kind: 'place', session_id, why, planned, moved: round.movedOf(task) }];
   });
-  return [...placed, ...refused];
+  return [...placed, ...refused, ...round.stays()];
 }

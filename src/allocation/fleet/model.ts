@@ -83,7 +83,7 @@ export class Fleet {
   readonly cpuMs: Float64Array;
   readonly gpuMs: Float64Array;
   readonly bytes: Float64Array;
-  /** Compatible whatever the load: installed, alive, labels, gpu, node pins. */
+  /** Compatible whatever the load: installed, alive, labels, gpu, node pins; on a drained node what is pinned there. */
   readonly possible: Uint8Array;
   /** By option. */
   readonly memMb: Float64Array;
@@ -105,12 +105,14 @@ export class Fleet {
   /** By source * nodeCount + target: its number in `paths`. Empty when the tree tells all. */
   readonly pathOf: ReadonlyMap<number, number>;
   readonly paths: readonly FleetPath[];
+  readonly #hasDrained: boolean;
 
   constructor(snapshot: FleetSnapshot) {
     const nodes = [...snapshot.nodes].sort((a, b) => a.node_id - b.node_id);
     const count = nodes.length;
     const sites = snapshot.sites.length;
     this.nodes = nodes;
+    this.#hasDrained = nodes.some(({ drained }) => drained);
     this.nodeCount = count;
     this.siteCount = sites;
     this.nodeIndex = new Map(nodes.map((node, index) => [node.node_id, index]));
@@ -157,7 +159,7 @@ export class Fleet {
 
   taskOf(session: FleetSession): Task {
     const { objective } = session;
-    const all = this.graphs.get(session.service)!;
+    const all = this.graphs.get(session.service)!.filter((graph) => !this.#entersDrained(graph, session));
     const { stay } = session;
     return {
       session,
@@ -170,6 +172,16 @@ export class Fleet {
       graphs: session.variant === undefined ? all : all.filter((one) => one.variant.variant_name === session.variant),
       stay: stay === undefined ? null : Uint8Array.from(this.nodes, (node) => (node.labels.includes(stay) ? 1 : 0)),
     };
+  }
+
+  /** A drained node takes nothing new, pinned to it or not. */
+  #entersDrained({ handlers }: Graph, { source_node, previous }: FleetSession): boolean {
+    if (!this.#hasDrained) return false;
+    return handlers.some(({ handler_id, at }) => {
+      const pinned = at?.kind === 'source' ? source_node : at?.kind === 'node' ? at.node_id : -1;
+      if (this.nodes[this.nodeIndex.get(pinned) ?? -1]?.drained !== true) return false;
+      return previous?.find((one) => one.handler_id === handler_id)?.node_id !== pinned;
+    });
   }
 
   /** Compute and wait of one packet of a stream of `fps`, ms; Infinity when one sequential handler cannot keep up. */
@@ -263,9 +275,10 @@ export class Fleet {
 
 const msPerByte = (mbit: number): number => (8 / (mbit * 1000)) * LINK_STRETCH;
 
-function isPossible(handler: FleetHandler, node: FleetNode, gpuMs: number): boolean {
+/** Whether the node may run the handler whatever its load and whatever the session; `gpuMs`: 0 = it needs none. */
+export function isPossible(handler: FleetHandler, node: FleetNode, gpuMs: number): boolean {
   const { at, require } = handler;
-  if (!node.up || node.drained) return false;
+  if (!node.up || (node.drained && at?.kind !== 'source' && at?.kind !== 'node')) return false;
   if (node.handler_types !== null && !node.handler_types.includes(handler.handler_type)) return false;
   if (at?.kind === 'node' && at.node_id !== node.node_id) return false;
   if (at?.kind === 'label' && !node.labels.includes(at.label)) return false;

@@ -155,7 +155,8 @@ export class FleetSearch {
   }
 
   #anyOption({ graphs }: Task): number {
-    const graph = graphs[this.#below(graphs.length)]!;
+    const graph = graphs[this.#below(graphs.length)];
+    if (graph === undefined) return -1;
     const choices = graph.handlers.flatMap((_, at) =>
       graph.optionCount[at]! > 1
         ? Array.from({ length: graph.optionCount[at]! }, (__, index) => graph.firstOption[at]! + index)

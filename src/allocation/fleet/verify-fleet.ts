@@ -280,7 +280,8 @@ function misplaced(
   session: FleetSession,
 ): string | null {
   if (!node.up) return 'node is lost';
-  if (node.drained) return 'node is drained';
+  const before = session.previous?.find((one) => one.handler_id === handler.handler_id);
+  if (node.drained && before?.node_id !== node.node_id) return 'node is drained';
   if (node.handler_types !== null && !node.handler_types.includes(handler.handler_type))
     return 'handler type is not installed';
   const { at, require } = handler;

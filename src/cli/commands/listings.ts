@@ -72,7 +72,7 @@ export function nodeTable(nodes: readonly NodeView[]): string {
       left('problem'),
     ],
     rows: nodes.map((node) => [
-      ...[String(node.node_id), node.node_name, node.node_type, node.state, `${node.node_addr}:${node.node_port}`],
+      ...[String(node.node_id), node.node_name, node.node_type, stateText(node), `${node.node_addr}:${node.node_port}`],
       String(node.facts?.cpu_cores ?? '-'),
       node.facts?.speed.toFixed(2) ?? '-',
       String(node.facts === null ? '-' : Math.round(node.facts.mem_free_mb)),
@@ -80,6 +80,11 @@ export function nodeTable(nodes: readonly NodeView[]): string {
       ...[ms(node.rtt_measured_ms), clockText(node), String(node.sessions.length), node.problem ?? ''],
     ]),
   });
+}
+
+/** `up`, or `up, draining` */
+function stateText({ state, drain }: NodeView): string {
+  return drain === null ? state : `${state}, ${drain.state}`;
 }
 
 /** `180000 ± 2.4`: how far the machine's clock is ahead of the coordinator's, and how wrong that may be. */
