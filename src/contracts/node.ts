@@ -88,6 +88,7 @@ export const HandlerStatsSchema = Type.Object({
   dropped: Type.Record(Type.String(), Type.Integer(), { description: 'Drops here, by reason' }),
   fps: Type.Number({ description: 'Processed per second over the last seconds' }),
   queue: Type.Integer({ description: 'Packets waiting at its inputs' }),
+  service_ms_total: Type.Number({ description: 'Time in service of all that it has processed, ms' }),
   service_ms_p50: Nullable(Type.Number()),
   service_ms_p95: Nullable(Type.Number()),
   queue_ms_p50: Nullable(Type.Number({ description: 'Wait between arrival and start' })),
@@ -165,6 +166,9 @@ export const HeartbeatSchema = Type.Object({
   facts: NodeFactsSchema,
   timestamp: Type.Number({ description: "The machine's wall clock as it is, s; every other time is the controller's" }),
   clock_correction_ms: Type.Number({ description: "What the node subtracts from it to get the controller's time, ms" }),
+  cpu_util: Type.Optional(
+    Nullable(Type.Number({ description: "Percent of the machine's cores that are busy; null where nothing tells" })),
+  ),
   epoch: Type.Integer({ description: 'Highest coordinator epoch that the node has seen' }),
   sessions: Type.Array(ObservedSessionSchema),
 });
@@ -180,6 +184,10 @@ export const NodeViewSchema = Type.Object({
   state: NodeStateSchema,
   last_seen: Nullable(Type.Number()),
   facts: Nullable(NodeFactsSchema),
+  cpu_util: Nullable(Type.Number({ description: "Percent of the machine's cores that are busy" })),
+  slowness: Type.Number({
+    description: 'Times that packets take longer than usual there because it is overloaded; else 1',
+  }),
   rtt_measured_ms: Nullable(Type.Number()),
   clock_offset_ms: Nullable(Type.Number({ description: "Node's clock minus coordinator's, ms" })),
   clock_error_ms: Nullable(Type.Number({ description: 'By how much that may be wrong, ms' })),

@@ -5,6 +5,7 @@
  */
 
 import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
+import { DEFAULT_LOOP_RULES } from '../allocation/fleet/loop-rules.js';
 import { toOrchestratorError } from '../contracts/errors.js';
 import { type ListenAddress, listen } from '../http-server/http-server.js';
 import { Drains } from './drains.js';
@@ -14,6 +15,7 @@ import { createHttpApi } from './http-api.js';
 import { LinkProbes, probeFreshS } from './link-probes.js';
 import { LinkTable, type StoredReading } from './link-table.js';
 import { Mover } from './mover.js';
+import { NodePace } from './node-pace.js';
 import { NodeRegistry } from './node-registry.js';
 import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { PlanningLoop } from './planning-loop.js';
@@ -46,7 +48,11 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const profiles = new ProfileCache({ telemetry, bounds, clock, logger });
   const { linkProbePeriodMs: periodMs } = bounds;
   const links = new LinkTable({ clock, probeFreshS: () => probeFreshS(options.nodes.length, periodMs) });
-  const table = new SessionTable({ state, registry, profiles, links, services, types, logger });
+  const pace = new NodePace({
+    ...{ events, clock, profileWindowMs: bounds.profileWindowS * 1000 },
+    rules: { ...DEFAULT_LOOP_RULES, ...options.loopRules },
+  });
+  const table = new SessionTable({ state, registry, profiles, pace, links, services, types, logger });
   const probes = new LinkProbes({ registry, links, periodMs, active: () => table.active(), logger });
   const failover = new Failover({ table, registry, events, bounds, clock });
   const mover = new Mover({ table, registry, events, clock });
@@ -78,15 +84,15 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     });
     const { allocator = ORCHESTRATOR, loopRules: rules } = options;
     const loop = new PlanningLoop({
-      ...{ table, registry, reconciler, mover, drains, events, allocator, rules, bounds, clock, logger },
+      ...{ table, registry, reconciler, mover, drains, pace, events, allocator, rules, bounds, clock, logger },
     });
     closers.push(() => loop.close());
     const sessions = new SessionService({
       ...{ table, registry, reconciler, mover, loop, events, state, services, types, clock },
     });
     const app = await createHttpApi({
-      ...{ token, epoch, sessions, table, registry, drains, links, probes, failover, events, telemetry },
-      ...{ services, types, clock, logger },
+      ...{ token, epoch, sessions, table, registry, drains, pace, links, probes, failover, events },
+      ...{ telemetry, services, types, clock, logger },
       tls: options.tls ?? null,
     });
     closers.push(() => app.close());

@@ -31,6 +31,7 @@ export interface FakeNodeOptions {
 
 const NO_STATS: HandlerStats = {
   ...{ received: 0, processed: 0, emitted: 0, dropped: {}, fps: 0, queue: 0 },
+  service_ms_total: 0,
   ...{ service_ms_p50: null, service_ms_p95: null, queue_ms_p50: null, queue_ms_p95: null },
   ...{ end_to_end_ms_p50: null, end_to_end_ms_p95: null, last_sequence: null, drops_seen: {}, ended: false },
 };
@@ -50,6 +51,8 @@ export class FakeNode {
   /** Input links that its sessions tell of, by handler_id. */
   readonly links = new Map<number, LinkStats[]>();
   epoch = 0;
+  /** Percent of its cores. */
+  cpuUtil: number | null = null;
   /** True: handlers stay `preparing`. */
   holds = false;
   /** True: takes questions and never answers. */
@@ -171,7 +174,7 @@ export class FakeNode {
       },
       timestamp: Date.now() / 1000 + clockOffsetS,
       clock_correction_ms: this.told.at(-1)?.clock_offset_ms ?? 0,
-      epoch: this.epoch,
+      ...{ cpu_util: this.cpuUtil, epoch: this.epoch },
       sessions: [...this.sessions.values()].map((session) => this.observe(session)),
     };
   }

@@ -26,6 +26,8 @@ export interface FleetInput {
   readonly records: readonly SessionRecord[];
   readonly profiles: readonly Profile[];
   readonly links: LinkTable;
+  /** Times that packets take longer on a node now; profiles have it in them. */
+  slownessOf(nodeId: number): number;
   requestOf(record: SessionRecord): PlanRequest | null;
   /** A session that is to be admitted. */
   readonly extra?: { readonly session_id: number; readonly request: PlanRequest } | undefined;
@@ -37,6 +39,7 @@ export function fleetSnapshot({
   records,
   profiles,
   links,
+  slownessOf,
   requestOf,
   extra,
 }: FleetInput): FleetSnapshot {
@@ -52,7 +55,7 @@ export function fleetSnapshot({
   if (extra !== undefined) sessions.push(newSession(extra.session_id, extra.request, named));
   const paths = pathsOf(nodes, links);
   return {
-    nodes: nodes.map((node) => fleetNode(node, holding)),
+    nodes: nodes.map((node) => fleetNode(node, holding, slownessOf(node.file.node_id))),
     sites: [],
     ...(paths.length === 0 ? {} : { paths }),
     services: named.all(),
@@ -61,10 +64,11 @@ export function fleetSnapshot({
   };
 }
 
-function fleetNode(node: RegisteredNode, holding: Parameters<typeof snapshotNode>[1]): FleetNode {
+function fleetNode(node: RegisteredNode, holding: Parameters<typeof snapshotNode>[1], slowness: number): FleetNode {
   const { node_id, node_name, up, drained, labels, speed, cpu_cores, mem_mb_free, gpus, handler_types } = snapshotNode(
     node,
     holding,
+    slowness,
   );
   const { file, status } = node;
   return {

@@ -32,6 +32,7 @@ import type { LinkProbes } from './link-probes.js';
 import { linkRoutes } from './link-routes.js';
 import type { LinkTable } from './link-table.js';
 import { coordinatorMetrics, nodesByState, sessionsByState } from './metrics.js';
+import type { NodePace } from './node-pace.js';
 import type { NodeRegistry } from './node-registry.js';
 import { nodeRoutes, nodeViews } from './node-routes.js';
 import type { CoordinatorOptions } from './options.js';
@@ -47,6 +48,7 @@ export interface HttpApiOptions {
   readonly table: SessionTable;
   readonly registry: NodeRegistry;
   readonly drains: Drains;
+  readonly pace: Pick<NodePace, 'factorOf'>;
   readonly links: LinkTable;
   readonly probes: LinkProbes;
   readonly failover: Failover;
@@ -165,8 +167,8 @@ function sessionRoutes(app: HttpServer, { sessions, table, registry }: HttpApiOp
 }
 
 function clusterRoutes(app: HttpServer, options: HttpApiOptions): void {
-  const { registry, drains, table, sessions, services, types, epoch, clock } = options;
-  const nodes = () => nodeViews(registry, drains);
+  const { table, sessions, services, types, epoch, clock, registry } = options;
+  const nodes = () => nodeViews(options);
   app.get(
     '/v1/services',
     { schema: { summary: 'Every loaded service', response: { 200: Type.Array(ServiceViewSchema) } } },

@@ -44,6 +44,8 @@ export interface NodeStatus {
   /** Why it does not answer, as the last failure says. */
   problem: string | null;
   readonly clock: ClockEstimate;
+  /** Percent of its machine's cores that are busy; null when it does not tell. */
+  cpuUtil: number | null;
   /** What the node subtracts from its clock, ms. */
   clockCorrectionMs: number | null;
 }
@@ -73,6 +75,7 @@ export class NodeProber {
     why: '',
     problem: null,
     clock: new ClockEstimate(),
+    cpuUtil: null,
     clockCorrectionMs: null,
   };
   readonly #options: NodeProberOptions;
@@ -215,6 +218,7 @@ export class NodeProber {
     status.lastSeen = this.#options.clock.now();
     status.facts = heartbeat.facts;
     status.epoch = heartbeat.epoch;
+    status.cpuUtil = heartbeat.cpu_util ?? null;
     status.clockCorrectionMs = heartbeat.clock_correction_ms;
     status.sessions = new Map(heartbeat.sessions.map((session) => [session.session_id, session]));
     for (const [sessionId, { atMs, observed }] of this.#notes) {

@@ -7,7 +7,6 @@
 import { nodeUrl } from '../client/addresses.js';
 import { createNodeClient, type NodeClient } from '../client/node-client.js';
 import { createReferenceNodeClient } from '../client/reference-node-client.js';
-import type { NodeDrain } from '../contracts/drain.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { NodeFile, NodeView, ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
@@ -168,12 +167,14 @@ export class NodeRegistry {
     this.#listeners.add(listener);
   }
 
-  view({ file, status }: RegisteredNode, drain: NodeDrain | null): NodeView {
+  view({ file, status }: RegisteredNode, { drain, slowness }: Pick<NodeView, 'drain' | 'slowness'>): NodeView {
     return {
       ...file,
       state: status.state,
       last_seen: status.lastSeen,
       facts: status.facts,
+      cpu_util: status.state === 'up' ? status.cpuUtil : null,
+      slowness,
       rtt_measured_ms: status.clock.rttMs,
       clock_offset_ms: status.clock.offset?.offsetMs ?? null,
       clock_error_ms: status.clock.offset?.errorMs ?? null,

@@ -4,24 +4,31 @@ import { type NodeView, NodeViewSchema } from '../contracts/node.js';
 import type { HttpServer } from '../http-server/http-server.js';
 import type { Drains } from './drains.js';
 import { idOrName } from './link-routes.js';
-import type { NodeRegistry } from './node-registry.js';
+import type { NodePace } from './node-pace.js';
+import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 
 export interface NodeRoutesOptions {
   readonly registry: NodeRegistry;
   readonly drains: Drains;
+  readonly pace: Pick<NodePace, 'factorOf'>;
 }
 
 const NodePath = Type.Object({ node: Type.String({ minLength: 1, description: 'node_id or node_name' }) });
 
-export function nodeViews(registry: NodeRegistry, drains: Drains): NodeView[] {
-  return registry.all().map((node) => registry.view(node, drains.view(node)));
+function nodeView({ registry, drains, pace }: NodeRoutesOptions, node: RegisteredNode): NodeView {
+  return registry.view(node, { drain: drains.view(node), slowness: pace.factorOf(node.file.node_id) });
 }
 
-export function nodeRoutes(app: HttpServer, { registry, drains }: NodeRoutesOptions): void {
+export function nodeViews(options: NodeRoutesOptions): NodeView[] {
+  return options.registry.all().map((node) => nodeView(options, node));
+}
+
+export function nodeRoutes(app: HttpServer, options: NodeRoutesOptions): void {
+  const { drains } = options;
   app.get(
     '/v1/nodes',
     { schema: { summary: 'Every node, as the coordinator sees it', response: { 200: Type.Array(NodeViewSchema) } } },
-    async () => nodeViews(registry, drains),
+    async () => nodeViews(options),
   );
   app.post(
     '/v1/nodes/:node/drain',
@@ -35,7 +42,7 @@ export function nodeRoutes(app: HttpServer, { registry, drains }: NodeRoutesOpti
     },
     async (request, reply) => {
       const node = await drains.drain(idOrName(request.params.node));
-      return reply.code(202).send(registry.view(node, drains.view(node)));
+      return reply.code(202).send(nodeView(options, node));
     },
   );
   app.post(
@@ -43,7 +50,7 @@ export function nodeRoutes(app: HttpServer, { registry, drains }: NodeRoutesOpti
     { schema: { summary: 'Use the node again', params: NodePath, response: { 200: NodeViewSchema } } },
     async (request) => {
       const node = await drains.undrain(idOrName(request.params.node));
-      return registry.view(node, drains.view(node));
+      return nodeView(options, node);
     },
   );
 }

@@ -45,7 +45,7 @@ describe('the planning loop', () => {
     await cluster.awaitState(session_id!, 'running');
     const moved = await cluster.awaitEvent('session.moved');
     expect(moved.message).toMatch(
-      /^session \d: makes room for others \| detect \(large -> small\) -> edge-2 \| warmed /,
+      /^session \d: makes room for others \| detect \(large -> small\) -> edge-2 \| accuracy 0.950 -> 0.900 \| warmed /,
     );
     const all = await until('all run', async () => ((await models()).length === 5 ? models() : 'not yet'));
     expect(all.filter((one) => one === 'large').length).toBeGreaterThanOrEqual(3);
@@ -63,8 +63,50 @@ describe('the planning loop', () => {
     });
     const messages = (await cluster.client.events()).map((event) => event.message);
     expect(messages).toContainEqual(
-      expect.stringMatching(/^session \d: improved in calm \| detect \(small -> large\) -> edge-2 \| warmed /),
+      expect.stringMatching(
+        /^session \d: improved in calm \| detect \(small -> large\) -> edge-2 \| accuracy 0.900 -> 0.950 \| warmed /,
+      ),
     );
+  });
+
+  it('falls to a cheaper variant on a node that is overloaded, and rises when it is as quick as usual', async () => {
+    const rules = { confirmS: 0.1, calmS: 0.1, dwellS: 0.2, improvePeriodS: 0.2, headroom: 0 };
+    cluster = await startTestCluster({ nodes: [CAMERA, EDGE_2], coordinator: { loopRules: rules } });
+    const edge = cluster.nodes[1]!;
+    const { session_id } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
+    await cluster.awaitState(session_id!, 'running');
+    let processed = 0;
+    let service_ms_total = 0;
+    /** As heartbeats tell it while each packet takes so long, until the session runs this model. */
+    const runs = (serviceMs: number, model: string, enough = processed + 60) =>
+      until(`${model} runs`, async () => {
+        processed += 1;
+        service_ms_total += serviceMs * ((await models())[0] === 'small' ? 0.2 : 1);
+        edge.tell(session_id!, 2, { processed, service_ms_total });
+        const now = await models();
+        return (processed > enough && now[0] === model) || now.join(' ');
+      });
+    edge.cpuUtil = 50;
+    await runs(40, 'large');
+    // Busy cores alone are no reason.
+    edge.cpuUtil = 100;
+    await runs(40, 'large');
+    await runs(120, 'small');
+    // It does not look calm because the small one has never been seen at its best.
+    await runs(120, 'small', processed + 200);
+    expect((await cluster.client.events()).filter(({ kind }) => kind === 'node.usual')).toEqual([]);
+    const moved = await cluster.awaitEvent('session.moved');
+    expect(moved.message).toMatch(
+      /^session \d: to hold 20 fps \| detect \(large -> small\) -> edge-2 \| accuracy 0.950 -> 0.900 \| warmed /,
+    );
+    expect((await cluster.awaitEvent('node.slow')).message).toMatch(
+      /^edge-2 is overloaded: cpu 100 %, packets take \d\.\d times as long$/,
+    );
+    expect((await cluster.client.nodes())[1]).toMatchObject({ cpu_util: 100, slowness: expect.any(Number) });
+    edge.cpuUtil = 30;
+    await runs(40, 'large');
+    expect((await cluster.awaitEvent('node.usual')).message).toBe('edge-2 is as quick as usual again');
+    expect((await cluster.client.nodes())[1]).toMatchObject({ slowness: 1 });
   });
 
   it('refuses below nobody’s floor', async () => {

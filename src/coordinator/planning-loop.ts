@@ -22,13 +22,14 @@ import {
 } from '../allocation/fleet/loop-rules.js';
 import { toOrchestratorError } from '../contracts/errors.js';
 import type { FleetPlanned } from '../contracts/fleet.js';
-import type { PlanRequest, PlanResult } from '../contracts/plan.js';
+import type { Objective, PlanRequest, PlanResult, SessionPlan } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { Drains } from './drains.js';
 import type { EventLog } from './event-log.js';
 import { movesWords } from './failover.js';
 import type { Mover } from './mover.js';
+import type { NodePace } from './node-pace.js';
 import type { NodeChange, NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import { planPlaced } from './planner.js';
@@ -42,6 +43,7 @@ export interface PlanningLoopOptions {
   readonly reconciler: Pick<Reconciler, 'kick'>;
   readonly mover: Pick<Mover, 'begin'>;
   readonly drains: Pick<Drains, 'news' | 'stay'>;
+  readonly pace: Pick<NodePace, 'observe' | 'factorOf'>;
   readonly events: EventLog;
   readonly allocator: Allocator;
   /** Where they differ from the defaults. */
@@ -61,7 +63,7 @@ const WHY: Readonly<Record<LoopReason, string>> = {
   repaired: 'placed again',
   left: 'leaves a drained node',
   made_room: 'makes room for others',
-  relieved: 'late or on a node that is overloaded',
+  relieved: 'too slow where it was',
   improved: 'improved in calm',
 };
 
@@ -177,7 +179,7 @@ export class PlanningLoop {
   }
 
   #news(): LoopEvent[] {
-    const { table, registry } = this.#options;
+    const { table, registry, pace } = this.#options;
     const now = new Set(this.#ids());
     const came = [...now].filter((id) => !this.#known.has(id));
     const went = [...this.#known].filter((id) => !now.has(id));
@@ -189,6 +191,7 @@ export class PlanningLoop {
       ...came.map((session_id) => ({ kind: 'arrival' as const, session_id })),
       ...went.map((session_id) => ({ kind: 'departure' as const, session_id })),
       ...this.#options.drains.news(),
+      ...pace.observe(registry.all(), table.active(), table.profiles),
       ...this.#waiting(),
       ...this.#drifted(),
       ...table.active().flatMap((record) => latencyMissed(record, registry)),
@@ -197,11 +200,16 @@ export class PlanningLoop {
 
   /** As often as profiles are read: all pairs of nodes are gone through. */
   #drifted(): LoopEvent[] {
-    const { table, clock, bounds } = this.#options;
+    const { table, registry, pace, clock, bounds } = this.#options;
     const ms = clock.monotonicMs();
     if (ms - this.#driftMs < bounds.profilePeriodMs) return [];
     this.#driftMs = ms;
-    return this.#drift.events(table.profiles, table.paths());
+    // Those that had just been placed when a node became slow could not be moved then.
+    const isSlow = registry.all().some(({ file }) => pace.factorOf(file.node_id) > 1);
+    return [
+      ...this.#drift.events(table.profiles, table.paths()),
+      ...(isSlow ? [{ kind: 'profile_drift' as const }] : []),
+    ];
   }
 
   /** Sessions without a place are looked at again when others may be moved that could not, and now and then. */
@@ -258,7 +266,8 @@ export class PlanningLoop {
     const before = record.stored.plan;
     const result = this.#planned(record, request, planned, why);
     if (!result.admitted) return false;
-    const words = `${WHY[why]} | ${movesWords(before, result.plan)}`;
+    const reason = why === 'relieved' ? `to hold ${goalWords(request.objective)}` : WHY[why];
+    const words = `${reason} | ${movesWords(before, result.plan)}${accuracyWords(before, result.plan)}`;
     if (observedState(record, registry) === 'running') {
       if (await mover.begin(record, result.plan, words)) reconciler.kick(session_id);
       return true;
@@ -282,6 +291,17 @@ export class PlanningLoop {
     const { table, allocator } = this.#options;
     return planPlaced(request, planned, `${allocator.name}: ${WHY[why]}`, table.snapshot(record.stored.session_id));
   }
+}
+
+/** `30 fps within 80 ms` */
+function goalWords({ fps, latency_ms_max }: Objective): string {
+  return `${fps} fps${latency_ms_max === undefined ? '' : ` within ${latency_ms_max} ms`}`;
+}
+
+/** ` | accuracy 0.99 -> 0.96`; empty when it stays. */
+function accuracyWords(before: SessionPlan, after: SessionPlan): string {
+  const [was, is] = [before, after].map(({ accuracy }) => accuracy.toFixed(3));
+  return was === is ? '' : ` | accuracy ${was} -> ${is}`;
 }
 
 /** Measured at the slowest sink, against what the session was promised. */

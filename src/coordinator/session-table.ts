@@ -13,6 +13,7 @@ import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
 import { type FleetInput, fleetSnapshot, pathsOf } from './fleet-snapshot.js';
 import type { LinkTable } from './link-table.js';
+import type { NodePace } from './node-pace.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
 import { placementOf, planNodes, recordOf, type SessionRecord } from './session-record.js';
@@ -26,6 +27,7 @@ export interface SessionTableOptions {
   readonly state: StateStore;
   readonly registry: NodeRegistry;
   readonly profiles: Pick<ProfileCache, 'current'>;
+  readonly pace: Pick<NodePace, 'factorOf' | 'profiles'>;
   readonly links: LinkTable;
   readonly services: readonly Service[];
   readonly types: HandlerTypeRegistry;
@@ -86,8 +88,14 @@ export class SessionTable {
     const holding = this.active()
       .filter((record) => record.suspension?.kind !== 'placement')
       .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
-    const { registry, profiles, links } = this.#options;
-    return allocatorSnapshot({ nodes: registry.all(), holding, except, profiles: profiles.current, links });
+    const { registry, links } = this.#options;
+    return allocatorSnapshot({ nodes: registry.all(), holding, except, links, ...this.#pace() });
+  }
+
+  /** How quick the nodes are now. */
+  #pace(): { profiles: readonly Profile[]; slownessOf: (nodeId: number) => number } {
+    const { pace, profiles } = this.#options;
+    return { profiles: pace.profiles(profiles.current), slownessOf: (nodeId) => pace.factorOf(nodeId) };
   }
 
   /** What handlers were measured to need. */
@@ -102,9 +110,9 @@ export class SessionTable {
 
   /** Every session that has not ended with where it runs, `extra` without a place, and the whole cluster. */
   fleet(extra?: FleetInput['extra']): FleetSnapshot {
-    const { registry, profiles, links, services } = this.#options;
+    const { registry, links, services } = this.#options;
     return fleetSnapshot({
-      ...{ nodes: registry.all(), services, records: this.active(), profiles: profiles.current, links },
+      ...{ nodes: registry.all(), services, records: this.active(), links, ...this.#pace() },
       requestOf: (record) => this.planRequest(record),
       extra,
     });

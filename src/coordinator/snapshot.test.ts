@@ -38,7 +38,7 @@ function registered(node_id: number, memFreeMb: number, loaded: number[] = []): 
     client: {} as RegisteredNode['client'],
     status: {
       ...{ state: 'up', missing: false, lastSeen: 1, facts, epoch: 0, why: '', problem: null, clock },
-      clockCorrectionMs: 0,
+      ...{ cpuUtil: null, clockCorrectionMs: 0 },
       sessions: new Map(loaded.length === 0 ? [] : [[5, session]]),
     },
     drainedSince: null,
@@ -57,8 +57,14 @@ describe('allocatorSnapshot', () => {
 
   it('does not count the memory of a loaded handler twice, and counts that of one still loading', () => {
     const free = (loaded: number[], except?: number) =>
-      allocatorSnapshot({ nodes: [registered(1, 500, loaded)], holding, except, profiles: [], links: measured })
-        .nodes[0]!;
+      allocatorSnapshot({
+        nodes: [registered(1, 500, loaded)],
+        holding,
+        except,
+        profiles: [],
+        links: measured,
+        slownessOf: () => 1,
+      }).nodes[0]!;
     expect(free([1]).mem_mb_free).toBe(500);
     expect(free([]).mem_mb_free).toBe(200);
     expect(free([1], 5).mem_mb_free).toBe(800);
@@ -72,6 +78,7 @@ describe('allocatorSnapshot', () => {
       holding: [],
       profiles: [],
       links: measured,
+      slownessOf: () => 1,
     });
     expect(links.map(({ source_node, target_node, latency_ms }) => [source_node, target_node, latency_ms])).toEqual([
       [1, 3, 2],

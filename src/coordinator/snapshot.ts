@@ -21,11 +21,13 @@ export interface SnapshotInput {
   readonly except?: number;
   readonly profiles: readonly Profile[];
   readonly links: LinkTable;
+  /** Times that packets take longer on a node now; profiles have it in them. */
+  slownessOf(nodeId: number): number;
 }
 
-export function allocatorSnapshot({ nodes, holding, except, profiles, links }: SnapshotInput): Snapshot {
+export function allocatorSnapshot({ nodes, holding, except, profiles, links, slownessOf }: SnapshotInput): Snapshot {
   const base: Snapshot = {
-    nodes: nodes.map((node) => snapshotNode(node, holding)),
+    nodes: nodes.map((node) => snapshotNode(node, holding, slownessOf(node.file.node_id))),
     links: linksOf(nodes, links),
     profiles,
   };
@@ -37,6 +39,7 @@ export function allocatorSnapshot({ nodes, holding, except, profiles, links }: S
 export function snapshotNode(
   { file, status, drainedSince }: RegisteredNode,
   holding: SnapshotInput['holding'],
+  slowness: number,
 ): SnapshotNode {
   const facts = status.facts ?? UNKNOWN_FACTS;
   const gpus = facts.gpus.length;
@@ -55,7 +58,7 @@ export function snapshotNode(
     up: status.state === 'up',
     drained: drainedSince !== null,
     labels: [...new Set([...file.labels, ...facts.labels])],
-    speed: facts.speed,
+    speed: facts.speed / slowness,
     cpu_cores: facts.cpu_cores,
     cpu_ms_per_s_free: facts.cpu_cores * 1000,
     mem_mb_free: Math.min(facts.mem_mb, facts.mem_free_mb + loadedMb),

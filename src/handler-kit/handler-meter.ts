@@ -59,6 +59,7 @@ export class HandlerMeter {
   processed = 0;
   emitted = 0;
   busyMs = 0;
+  serviceMs = 0;
   lastSequence: number | null = null;
   ended = false;
   readonly #dropped: Record<string, number> = {};
@@ -82,6 +83,7 @@ export class HandlerMeter {
   served(figures: { serviceMs: number; busyMs: number; queueMs: number; nowMs: number }): void {
     this.processed += 1;
     this.busyMs += figures.busyMs;
+    this.serviceMs += figures.serviceMs;
     this.#rate.add(figures.nowMs);
     this.#serviceMs.add(figures.serviceMs);
     this.#periodServiceMs.add(figures.serviceMs);
@@ -119,6 +121,7 @@ export class HandlerMeter {
       dropped: { ...this.#dropped },
       fps: this.#rate.perSecond(nowMs),
       queue,
+      service_ms_total: this.serviceMs,
       service_ms_p50: this.#serviceMs.quantile(0.5),
       service_ms_p95: this.#serviceMs.quantile(0.95),
       queue_ms_p50: this.#queueMs.quantile(0.5),

@@ -16,6 +16,7 @@ import { acceptAnyJson } from '../http-server/bodies.js';
 import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
 
 import type { Logger } from '../std/logger.js';
+import { CpuLoad } from './cpu-load.js';
 import type { FactsSource } from './facts.js';
 import { proxyToHost } from './host-proxy.js';
 import { linkUpgrades } from './link-upgrade.js';
@@ -44,6 +45,7 @@ const PagePath = Type.Object({ session_id: Id, handler_id: Id });
 
 export async function createListener(options: ListenerOptions): Promise<HttpServer> {
   const { sessions, facts, token, clock, logger } = options;
+  const load = new CpuLoad(clock.machine);
   const app = createHttpServer({
     ...{ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger },
     tls: options.tls ?? null,
@@ -76,6 +78,7 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
         facts: await facts.read(sessions.nodeId),
         timestamp: clock.machine.now(),
         clock_correction_ms: clock.corrected.correction.atMs,
+        cpu_util: await load.read(),
         epoch: sessions.epoch,
         sessions: sessions.observe('coordinator'),
       };

@@ -8,6 +8,8 @@ export type LoopEvent =
   | { readonly kind: 'arrival' | 'departure'; readonly session_id: number }
   | { readonly kind: 'node_lost' | 'node_joined' | 'node_drained'; readonly node_id: number }
   | { readonly kind: 'link_changed' | 'profile_drift' }
+  /** Packets take longer there than they used to, or no more; the snapshot has it in it. */
+  | { readonly kind: 'node_slowed' | 'node_recovered'; readonly node_id: number }
   /** Measured: its cores are busier than may be promised, whatever the profiles say. */
   | { readonly kind: 'overload'; readonly node_id: number }
   /** Measured end to end p95 above the session's bound. */
@@ -83,10 +85,12 @@ export const NO_LOOP_STATE: LoopState = {
 
 /** What opens room, or takes it: only then is there something to improve. Figures that waver are no reason to move. */
 const NEWS: ReadonlySet<LoopEvent['kind']> = new Set([
-  ...(['arrival', 'departure', 'node_lost', 'node_joined', 'node_drained'] as const),
+  ...(['arrival', 'departure', 'node_lost', 'node_joined', 'node_drained', 'node_recovered'] as const),
 ]);
 
-const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set(['node_lost', 'node_drained', 'overload', 'latency_missed']);
+const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set([
+  ...(['node_lost', 'node_drained', 'node_slowed', 'overload', 'latency_missed'] as const),
+]);
 
 /** The state with the events in it; trouble that is not told again has passed. */
 export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: number, rules: LoopRules): LoopState {

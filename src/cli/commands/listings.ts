@@ -62,6 +62,7 @@ export function nodeTable(nodes: readonly NodeView[]): string {
       ...[right('id'), left('name'), left('type'), left('state'), left('address')],
       ...[
         right('cores'),
+        right('cpu %'),
         right('speed'),
         right('free MiB'),
         left('gpus'),
@@ -74,6 +75,7 @@ export function nodeTable(nodes: readonly NodeView[]): string {
     rows: nodes.map((node) => [
       ...[String(node.node_id), node.node_name, node.node_type, stateText(node), `${node.node_addr}:${node.node_port}`],
       String(node.facts?.cpu_cores ?? '-'),
+      `${node.cpu_util?.toFixed(0) ?? '-'}${node.slowness > 1 ? ` (${node.slowness.toFixed(1)}x slower)` : ''}`,
       node.facts?.speed.toFixed(2) ?? '-',
       String(node.facts === null ? '-' : Math.round(node.facts.mem_free_mb)),
       node.facts?.gpus.map((gpu) => gpu.name).join(', ') || '-',

@@ -6,6 +6,7 @@ const stats = {
   fps: 3,
   queue: 0,
   dropped: {},
+  service_ms_total: 3800,
   service_ms_p50: 38,
   service_ms_p95: 44,
   queue_ms_p50: 1,
