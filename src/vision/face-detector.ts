@@ -2,13 +2,16 @@
  * Faces in frames, by a net of the catalogue or an imported one. Each is a pair of pure steps around one inference: the
  * frame is fitted into the net's input (libvips), and the net's numbers are decoded into boxes in frame pixels.
  */
+import { OrchestratorError } from '../contracts/errors.js';
 import type { Box } from '../contracts/packet.js';
 import { createEngine, type EngineOptions, type OutputTensor } from './engine.js';
 import { clampRect, type Rect, suppress } from './geometry.js';
 import { readHead } from './heads.js';
 import { type Fitted, fitFrame } from './images.js';
 import type { ImportedModel } from './imported-models.js';
+import { detectMmod } from './mmod-detector.js';
 import { inputOf, resolveModel } from './model-cache.js';
+import { detectMtcnn, MTCNN_DEFAULTS } from './mtcnn-detector.js';
 import type { Pixels } from './warp.js';
 
 export const FACE_DETECTORS = ['ssd_mobilenetv1', 'tiny_face_detector', 'blazeface'] as const;
@@ -21,6 +24,8 @@ export interface FaceDetectorOptions extends EngineOptions {
   readonly thresh?: number;
   /** Side of the square input, pixels, where the model has several. */
   readonly size?: number;
+  /** Of mmod: times that the frame is doubled first. */
+  readonly upsample?: number;
 }
 
 export interface FaceDetector {
@@ -58,6 +63,8 @@ interface Decoder {
 export async function createFaceDetector(options: FaceDetectorOptions = {}): Promise<FaceDetector> {
   const { model = 'ssd_mobilenetv1' } = options;
   const resolved = await resolveModel(model, options.cacheDir, 'detect_face');
+  if (resolved.imported?.like === 'mmod') return createMmod(model, resolved.imported, options);
+  if (resolved.imported?.like === 'mtcnn') return createMtcnn(model, resolved.imported, options);
   const { width, height, fit } = inputOf(resolved, options.size);
   const { outline, iouMax, decode, ...decoder } = decoderOf(resolved.row?.name, resolved.imported);
   const thresh = options.thresh ?? decoder.thresh;
@@ -72,6 +79,45 @@ export async function createFaceDetector(options: FaceDetectorOptions = {}): Pro
     },
     dispose: () => engine.dispose(),
   };
+}
+
+async function createMmod(
+  model: string,
+  { thresh }: ImportedModel,
+  options: FaceDetectorOptions,
+): Promise<FaceDetector> {
+  refuseSize(model, options.size);
+  const engine = await createEngine(model, options);
+  const search = { upsample: options.upsample ?? 0, thresh: options.thresh ?? thresh };
+  return { model, detect: (frame) => detectMmod(engine, frame, search), dispose: () => engine.dispose() };
+}
+
+async function createMtcnn(
+  model: string,
+  { thresh }: ImportedModel,
+  options: FaceDetectorOptions,
+): Promise<FaceDetector> {
+  refuseSize(model, options.size);
+  const [pnet, rnet, onet] = await Promise.all([
+    createEngine(model, options),
+    createEngine(model, { ...options, part: 'rnet' }),
+    createEngine(model, { ...options, part: 'onet' }),
+  ]);
+  const search = { ...MTCNN_DEFAULTS, thresh: options.thresh ?? thresh };
+  return {
+    model,
+    detect: (frame) => detectMtcnn({ pnet, rnet, onet }, frame, search),
+    async dispose() {
+      await Promise.all([pnet, rnet, onet].map((engine) => engine.dispose()));
+    },
+  };
+}
+
+/** Of a net that sees each frame at the frame's own size. @throws MODEL_NOT_FOUND */
+function refuseSize(model: string, size: number | undefined): void {
+  if (size === undefined) return;
+  const message = `model ${model} has no input size ${size}; it sees frames at their own size, in a pyramid`;
+  throw new OrchestratorError('MODEL_NOT_FOUND', message, { model, size });
 }
 
 /** How the outputs of a model of the catalogue, or of an imported one, become faces. */

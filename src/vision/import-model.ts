@@ -1,5 +1,6 @@
 /**
- * Takes a model file of another maker into a node: ONNX, a TensorFlow.js graph model, or a face-api weights manifest.
+ * Takes a model file of another maker into a node: ONNX, a TensorFlow.js graph model, a face-api weights manifest, or
+ * dlib's MMOD net.
  * What its outputs mean is recognised by their shapes on a trial run, unless it is stated; what cannot be told is refused,
  * so that a model that was imported is one that runs.
  */
@@ -9,7 +10,10 @@ import type { InferenceSession } from 'onnxruntime-node';
 import { OrchestratorError } from '../contracts/errors.js';
 import { MODELS, type Task } from './catalogue.js';
 import { convertGraph, type TfNode } from './convert-graph.js';
+import { convertMmod } from './convert-mmod.js';
+import { convertMtcnn } from './convert-mtcnn.js';
 import { convertNet, type NetName } from './convert-nets.js';
+import { readMmod } from './dlib-file.js';
 import { HEADS, type Head, recogniseHead } from './heads.js';
 import { type ImportedModel, MODEL_NAME, storeImported } from './imported-models.js';
 import { KNOWN_FILES, type KnownFile } from './known-files.js';
@@ -54,6 +58,8 @@ interface Readable {
   readonly height: number | null;
   build(preparation: Preparation): Uint8Array;
   readonly net?: NetName;
+  /** A face detector that searches a pyramid of its own and has no fixed input. */
+  readonly pyramid?: { readonly like: 'mmod' | 'mtcnn'; readonly parts: Readonly<Record<string, Uint8Array>> };
 }
 
 type Dims = Record<string, { readonly dims: readonly number[] }>;
@@ -67,6 +73,7 @@ export async function importModel(asked: ImportOptions): Promise<ImportedModel> 
   const known = KNOWN_FILES.find((one) => one.sha256 === file.sourceSha256);
   const options: ImportOptions = { ...known?.import, ...defined(asked) };
   const where = asked.path;
+  if (file.pyramid !== undefined) return importPyramid(file, file.pyramid, options, known);
   const like = file.net === undefined ? undefined : netRow(file.net, where);
   const task = options.task ?? (like?.task as ImportOptions['task']);
   const trialSize = sizeOf(file, options, like?.input_sizes[0] ?? SIDE_PX.detection);
@@ -92,6 +99,39 @@ export async function importModel(asked: ImportOptions): Promise<ImportedModel> 
     ...reading,
   };
   await storeImported(JSON.parse(JSON.stringify(model)) as ImportedModel, onnx, options.cacheDir);
+  return model;
+}
+
+/** Its input is any picture; what is recorded as its size is that of the trial. */
+async function importPyramid(
+  file: Readable,
+  { like, parts }: NonNullable<Readable['pyramid']>,
+  options: ImportOptions,
+  known: KnownFile | undefined,
+): Promise<ImportedModel> {
+  if (options.task !== undefined && options.task !== 'detect_face') throw invalid(options.path, 'it finds faces');
+  const size = { width: SIDE_PX.detection, height: SIDE_PX.detection };
+  const onnx = file.build(IDLE);
+  await trial(onnx, size, 1, options.path);
+  const sha256Of = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+  const model: ImportedModel = {
+    name: options.name,
+    task: 'detect_face',
+    ...originOf(known, options),
+    source_sha256: file.sourceSha256,
+    source_bytes: file.sourceBytes,
+    sha256: sha256Of(onnx),
+    ...(Object.keys(parts).length === 0
+      ? {}
+      : { parts: Object.fromEntries(Object.entries(parts).map(([part, bytes]) => [part, sha256Of(bytes)])) }),
+    ...size,
+    batches: false,
+    like,
+    fit: 'stretch',
+    labels: ['face'],
+    thresh: options.thresh ?? 0.5,
+  };
+  await storeImported(model, onnx, options.cacheDir, parts);
   return model;
 }
 
@@ -121,10 +161,20 @@ async function readModelFile(path: string, output?: string): Promise<Readable> {
     throw invalid(path, `it has ${facts.size} bytes, at most ${MODEL_BYTES_MAX} are read`);
   const bytes = await readFile(path);
   if (path.toLowerCase().endsWith('.json')) return readTfjs(path, bytes, output);
+  const source = { sourceSha256: createHash('sha256').update(bytes).digest('hex'), sourceBytes: bytes.length };
+  if (path.toLowerCase().endsWith('.dat')) {
+    const net = readMmod(bytes, path);
+    return {
+      ...source,
+      width: null,
+      height: null,
+      pyramid: { like: 'mmod', parts: {} },
+      build: () => convertMmod(net),
+    };
+  }
   const input = foreignInput(bytes, path);
   return {
-    sourceSha256: createHash('sha256').update(bytes).digest('hex'),
-    sourceBytes: bytes.length,
+    ...source,
     width: input.width,
     height: input.height,
     build: (preparation) => takePixels(bytes, input, preparation),
@@ -147,6 +197,11 @@ async function readTfjs(path: string, json: Buffer, output?: string): Promise<Re
   const weights = files.weights();
   const { bytes, sha256 } = files;
   const source = { sourceSha256: sha256, sourceBytes: bytes };
+  if (weights.has('pnet/conv1/weights')) {
+    const parts = { rnet: convertMtcnn('rnet', weights), onet: convertMtcnn('onet', weights) };
+    const build = () => convertMtcnn('pnet', weights);
+    return { ...source, width: null, height: null, pyramid: { like: 'mtcnn', parts }, build };
+  }
   if (Array.isArray(parsed)) {
     const net = NETS.find(([, weight]) => weights.has(weight))?.[0];
     if (net === undefined) throw invalid(path, `its weights are of none of ${NETS.map(([name]) => name).join(', ')}`);

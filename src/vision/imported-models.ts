@@ -30,7 +30,9 @@ const ImportedModelSchema = Type.Object({
   height: Type.Integer({ minimum: 1 }),
   /** False where the file takes one picture at a time. */
   batches: Type.Boolean(),
-  /** How outputs are read: a head of heads.ts, or like the catalogue model of that name. */
+  /** Nets beside the first, each in NAME.PART.onnx: part -> sha256. */
+  parts: Type.Optional(Type.Record(Type.String({ pattern: '^[a-z]{1,16}$' }), Type.String())),
+  /** How outputs are read: a head of heads.ts, or like the catalogue model of that name, or as `mmod` or `mtcnn`. */
   head: Type.Optional(Type.Enum([...HEADS])),
   like: Type.Optional(Type.String()),
   fit: Type.Enum(['letterbox', 'stretch']),
@@ -77,9 +79,9 @@ export async function findImported(name: string, cacheDir: string): Promise<Impo
   return parseWith(ImportedModelSchema, value, 'MODEL_INVALID', path);
 }
 
-/** The model's ONNX bytes. @throws MODEL_INVALID when they are not those that were imported */
-export async function readImported(model: ImportedModel, cacheDir: string): Promise<Uint8Array> {
-  const path = join(directoryOf(cacheDir), `${model.name}.onnx`);
+/** The model's ONNX bytes, or those of a part. @throws MODEL_INVALID when they are not those that were imported */
+export async function readImported(model: ImportedModel, cacheDir: string, part?: string): Promise<Uint8Array> {
+  const path = join(directoryOf(cacheDir), fileOf(model.name, part));
   const bytes = await readFile(path).catch((error: unknown) => {
     throw new OrchestratorError(
       'MODEL_INVALID',
@@ -88,7 +90,8 @@ export async function readImported(model: ImportedModel, cacheDir: string): Prom
       { cause: error },
     );
   });
-  if (createHash('sha256').update(bytes).digest('hex') === model.sha256) return bytes;
+  const sha256 = part === undefined ? model.sha256 : model.parts?.[part];
+  if (createHash('sha256').update(bytes).digest('hex') === sha256) return bytes;
   throw new OrchestratorError(
     'MODEL_INVALID',
     `${path} has changed since ${model.name} was imported; import it again`,
@@ -98,11 +101,19 @@ export async function readImported(model: ImportedModel, cacheDir: string): Prom
   );
 }
 
-/** The model first, then its description: a kill in between leaves nothing that counts as imported. */
-export async function storeImported(model: ImportedModel, onnx: Uint8Array, cacheDir: string): Promise<void> {
+const fileOf = (name: string, part?: string) => (part === undefined ? `${name}.onnx` : `${name}.${part}.onnx`);
+
+/** The nets first, then their description: a kill in between leaves nothing that counts as imported. */
+export async function storeImported(
+  model: ImportedModel,
+  onnx: Uint8Array,
+  cacheDir: string,
+  parts: Readonly<Record<string, Uint8Array>> = {},
+): Promise<void> {
   const directory = directoryOf(cacheDir);
   await mkdir(directory, { recursive: true });
   await rm(join(directory, `${model.name}.json`), { force: true });
-  await writeWhole(join(directory, `${model.name}.onnx`), onnx);
+  for (const [part, bytes] of Object.entries(parts)) await writeWhole(join(directory, fileOf(model.name, part)), bytes);
+  await writeWhole(join(directory, fileOf(model.name)), onnx);
   await writeWhole(join(directory, `${model.name}.json`), `${JSON.stringify(model, null, 2)}\n`);
 }

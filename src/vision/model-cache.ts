@@ -27,6 +27,8 @@ export type Progress = (message: string) => void;
 export interface ModelCacheOptions {
   /** Directory of the converted models; made when it is not there. */
   readonly cacheDir?: string;
+  /** Of an imported model of several nets: the one that is not the first. */
+  readonly part?: string;
   /** Told about slow work (a conversion takes a second or two). */
   readonly onProgress?: Progress;
 }
@@ -83,7 +85,7 @@ export function inputOf({ row, imported }: AnyModel, size?: number): { width: nu
 export async function loadModel(name: string, options: ModelCacheOptions = {}): Promise<Uint8Array> {
   const { cacheDir = defaultCacheDir(), onProgress = () => {} } = options;
   const { row, imported } = await resolveModel(name, cacheDir);
-  if (imported !== null) return readImported(imported, cacheDir);
+  if (imported !== null) return readImported(imported, cacheDir, options.part);
   const source = await readSource(row);
   const path = join(cacheDir, `${row.name}-v${CONVERTER_VERSION}-${source.sha256.slice(0, 32)}.onnx`);
   const cached = await readVerified(path);

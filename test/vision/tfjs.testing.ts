@@ -24,7 +24,7 @@ export interface Yardstick {
 /** About as many values are kept of each output. */
 const VALUES_MAX = 4000;
 
-interface TfTensor {
+export interface TfTensor {
   readonly shape: number[];
   data(): Promise<Float32Array>;
 }
@@ -34,7 +34,7 @@ interface Net {
   forwardInput(input: unknown, size: number): TfTensor | { boxes: TfTensor[]; scores: TfTensor[] };
 }
 
-interface Bundle {
+export interface Bundle {
   readonly tf: {
     setBackend(name: string): Promise<boolean>;
     ready(): Promise<void>;
@@ -53,7 +53,7 @@ interface Bundle {
  * The bundle is meant for browsers: on import it looks for TextEncoder on an empty stand-in of Node's util module, so for
  * that moment every object has one; afterwards it is given the real module.
  */
-async function loadBundle(): Promise<Bundle> {
+export async function loadBundle(): Promise<Bundle> {
   const prototype = Object.prototype as unknown as Record<string, unknown>;
   const names = { TextEncoder, TextDecoder };
   // Its kernels warn, hundreds of times, that they are registered twice.

@@ -4,6 +4,6 @@ import { recognitionHandler } from '../recognition.js';
 import type { FacenetRecognizeParams } from './manifest.js';
 
 export async function create(context: HandlerContext<FacenetRecognizeParams>): Promise<ProcessingHandler> {
-  const model = modelOrStandIn(context, 'faceres');
+  const model = await modelOrStandIn(context, { standIn: 'faceres' });
   return recognitionHandler(context, model, (own) => own * 2 * context.params.thresh);
 }

@@ -6,7 +6,8 @@ import type { MmodDetectFaceParams } from './manifest.js';
 
 export async function create(context: HandlerContext<MmodDetectFaceParams>): Promise<ProcessingHandler> {
   const { params } = context;
-  const model = modelOrStandIn(context, 'ssd_mobilenetv1');
-  const detector = await createFaceDetector({ ...engineOptions(context), model, thresh: params.thresh });
+  const model = await modelOrStandIn(context, { standIn: 'ssd_mobilenetv1', own: 'mmod' });
+  const { thresh, upsample } = params;
+  const detector = await createFaceDetector({ ...engineOptions(context), model, thresh, upsample });
   return detectionHandler({ detector, params, heightMinPx: 0, iouMax: SAME_FACE_IOU });
 }

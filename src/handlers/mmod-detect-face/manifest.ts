@@ -4,12 +4,13 @@ import { BOXES_PARAMS, MODEL_PARAMS, standInParam } from '../common-params.js';
 
 const params = Type.Object({
   ...MODEL_PARAMS,
-  model: standInParam('ssd_mobilenetv1', "dlib's MMOD weights"),
+  model: standInParam('ssd_mobilenetv1', "dlib's MMOD weights", 'mmod'),
   upsample: Type.Integer({
     minimum: 0,
     maximum: 4,
     default: 1,
-    description: 'Accepted and ignored: the model sees the whole picture at its own size',
+    description:
+      'Of mmod: times that the frame is doubled first (faces of 80 px are found as they are); other models ignore it',
   }),
   thresh: Type.Number({ minimum: 0, maximum: 1, default: 0.5, description: 'Smallest prob of a box' }),
   ...BOXES_PARAMS,
@@ -20,7 +21,8 @@ export const manifest = defineHandler({
   handler_type_id: 10,
   handler_type_name: 'mmod_detect_face',
   aliases: ['MmodDetectFace'],
-  description: "Finds faces, as the reference's type does; runs on ssd_mobilenetv1 by default",
+  description:
+    "Finds faces with dlib's MMOD net where it was imported (`models import mmod`), else with ssd_mobilenetv1",
   inputs: [{ name: 'picture', accepts: ['frame', 'boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,

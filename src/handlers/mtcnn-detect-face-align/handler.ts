@@ -11,7 +11,8 @@ export async function create(context: HandlerContext<MtcnnDetectFaceAlignParams>
   const { params } = context;
   const chip = chipFor('dlib', params.dim);
   const options = engineOptions(context);
-  const detector = await createFaceDetector({ ...options, model: modelOrStandIn(context, 'ssd_mobilenetv1') });
+  const model = await modelOrStandIn(context, { standIn: 'ssd_mobilenetv1', own: 'mtcnn' });
+  const detector = await createFaceDetector({ ...options, model });
   const landmarker = await createLandmarker(options).catch(async (error: unknown) => {
     await detector.dispose();
     throw error;

@@ -4,7 +4,7 @@ import { BOXES_PARAMS, GpuMemoryParam, MODEL_PARAMS, standInParam } from '../com
 
 const params = Type.Object({
   ...MODEL_PARAMS,
-  model: standInParam('ssd_mobilenetv1', 'MTCNN weights'),
+  model: standInParam('ssd_mobilenetv1', "MTCNN's weights", 'mtcnn'),
   dim: Type.Integer({ minimum: 32, maximum: 1024, default: 160, description: 'Side of the aligned crop, px' }),
   margin: Type.Integer({
     minimum: 0,
@@ -21,7 +21,8 @@ export const manifest = defineHandler({
   handler_type_id: 12,
   handler_type_name: 'mtcnn_detect_face_align',
   aliases: ['MtcnnDetectFaceAlign'],
-  description: 'detect_face and align in one handler; runs on ssd_mobilenetv1 and face_landmark_68 by default',
+  description:
+    'detect_face and align in one handler: MTCNN where it was imported (`models import mtcnn`), else ssd_mobilenetv1, and face_landmark_68',
   inputs: [{ name: 'picture', accepts: ['frame', 'boxes'] }],
   outputs: [{ name: 'boxes', emits: 'boxes' }],
   params,
