@@ -7,12 +7,12 @@
 import { allocate } from '#src/allocation/allocate.js';
 import { allocateFleet, keepPlaced, ORCHESTRATOR, planOf, repair, searchOf } from '#src/allocation/fleet/allocator.js';
 import { BASELINES } from '#src/allocation/fleet/baselines.js';
+import { columnBound } from '#src/allocation/fleet/bound/column-bound.js';
 import { instanceOf } from '#src/allocation/fleet/instances.js';
 import { Fleet } from '#src/allocation/fleet/model.js';
 import { verifyFleet } from '#src/allocation/fleet/verify-fleet.js';
 import type { FleetPlan, FleetSession, FleetSnapshot } from '#src/contracts/fleet.js';
 import { quantile } from '#src/std/quantile.js';
-import { columnBound } from './column-generation.js';
 import { explainedRequest, explainedSnapshot } from './explained-instance.js';
 import type { BenchRow } from './harness.js';
 import type { BenchContext } from './run.js';
@@ -89,7 +89,7 @@ async function measure(size: Size, seed: number, figures: Figures): Promise<void
   note('admitted|%', (100 * plan.sessions.length) / size.sessions);
   note('online utility of re-plan|%', (100 * onlinePlan.utility) / plan.utility);
   if (size.boundRounds > 0) {
-    const { bound } = await columnBound({ fleet, starts, roundsMax: size.boundRounds, gap: BOUND_GAP });
+    const { utility: bound } = await columnBound({ fleet, starts, roundsMax: size.boundRounds, near: BOUND_GAP });
     note('gap to bound|%', (100 * (bound - plan.utility)) / bound);
   }
   compare(fleet, snapshot, plan, note);

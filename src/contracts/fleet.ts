@@ -184,11 +184,21 @@ export const FleetRefusedSchema = Type.Object({
 });
 export type FleetRefused = Static<typeof FleetRefusedSchema>;
 
+/** What no plan of the snapshot can pass, where it was computed (`plan --bound`). */
+export const FleetBoundSchema = Type.Object({
+  utility: Type.Number({ description: 'No plan has more' }),
+  gap: Type.Number({ minimum: 0, description: "(bound - this plan's utility) / bound: at most so much is lost, 0..1" }),
+  finished: Type.Boolean({ description: 'False: rounds or time ran out; it holds, and a longer run may lower it' }),
+  rounds: Type.Integer({ minimum: 0, description: 'Of column generation' }),
+});
+export type FleetBound = Static<typeof FleetBoundSchema>;
+
 export const FleetPlanSchema = Type.Object({
   algorithm: Type.String(),
   sessions: Type.Array(FleetPlannedSchema),
   refused: Type.Array(FleetRefusedSchema),
   moved: Type.Integer({ description: 'Handlers that leave where they ran' }),
   utility: Type.Number({ description: 'Sum of weight x (10 + accuracy) of the admitted' }),
+  bound: Type.Optional(FleetBoundSchema),
 });
 export type FleetPlan = Static<typeof FleetPlanSchema>;

@@ -4,6 +4,7 @@
  * verifier does not accept is not given out.
  */
 import { allocateFleet } from '../allocation/fleet/allocator.js';
+import { withBound } from '../allocation/fleet/bound/with-bound.js';
 import { checkFleet } from '../allocation/fleet/check-fleet.js';
 import { verifyFleet } from '../allocation/fleet/verify-fleet.js';
 import { readDocument } from '../config/documents.js';
@@ -19,6 +20,8 @@ export interface PlanOptions {
   readonly iterations: number | undefined;
   /** Also improve when every session still has its place. */
   readonly replan: boolean;
+  /** Time for the upper bound, ms; null = none is computed. */
+  readonly boundMs: number | null;
 }
 
 export interface PlanOutcome {
@@ -29,7 +32,14 @@ export interface PlanOutcome {
 }
 
 /** Throws what readDocument throws, FLEET_SNAPSHOT_INVALID, ALLOCATOR_INVALID. */
-export async function planFile({ file, algorithm, seed, iterations, replan }: PlanOptions): Promise<PlanOutcome> {
+export async function planFile({
+  file,
+  algorithm,
+  seed,
+  iterations,
+  replan,
+  boundMs,
+}: PlanOptions): Promise<PlanOutcome> {
   const snapshot = checkFleet(readDocument(file), file);
   const allocator = await findAllocator(algorithm);
   const plan = allocateFleet(snapshot, allocator, {
@@ -44,5 +54,9 @@ export async function planFile({ file, algorithm, seed, iterations, replan }: Pl
   }
   const total = plan.sessions.reduce((sum, one) => sum + one.accuracy, 0);
   const accuracy = plan.sessions.length === 0 ? null : total / plan.sessions.length;
-  return { plan, sessions: snapshot.sessions.length, accuracy };
+  const sessions = snapshot.sessions.length;
+  if (boundMs === null) return { plan, sessions, accuracy };
+  const end = performance.now() + boundMs;
+  const bounded = await withBound(plan, snapshot, { msLeft: () => end - performance.now() });
+  return { plan: bounded, sessions, accuracy };
 }

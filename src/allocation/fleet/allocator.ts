@@ -8,7 +8,7 @@
  *   ejected   for those without room, at most EJECTED_MAX others are placed anew
  *   improved  large neighbourhood search, in which leaving one's place costs
  */
-import type { FleetPlan, FleetRefused, FleetSnapshot } from '../../contracts/fleet.js';
+import type { FleetPlan, FleetPlanned, FleetRefused, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
 import { FIT_EPSILON } from '../bounds.js';
 import { Fleet, isPossible, type Task } from './model.js';
@@ -123,6 +123,20 @@ export function placedAsIs(fleet: Fleet, task: Task, appraiser: Appraiser): Plac
       return appraiser.appraise(task, graph, options, nodes, 0);
   }
   return null;
+}
+
+/** A session of a plan as the planners hold it; null when the plan names what is not there. */
+export function placedOf(fleet: Fleet, task: Task, planned: FleetPlanned, appraiser: Appraiser): Placed | null {
+  const graph = task.graphs.find(({ variant }) => variant.variant_name === planned.variant);
+  if (graph === undefined) return null;
+  const places = new Map(planned.placement.map((one) => [one.handler_id, one]));
+  const nodes = graph.handlers.map((one) => fleet.nodeIndex.get(places.get(one.handler_id)?.node_id ?? -1) ?? -1);
+  const options = graph.handlers.map(({ handler_id, alternatives }, at) => {
+    const index = alternatives.findIndex(({ name }) => name === places.get(handler_id)?.alternative);
+    return index < 0 ? -1 : graph.firstOption[at]! + index;
+  });
+  if (nodes.includes(-1) || options.includes(-1)) return null;
+  return appraiser.appraise(task, graph, Int32Array.from(options), Int32Array.from(nodes), 0);
 }
 
 /** Whether the nodes of a placement may run it at all, whatever their load; `despiteDrain`: but for what is to leave them. */

@@ -5,7 +5,7 @@
  */
 import type { FleetSnapshot } from '../../contracts/fleet.js';
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
-import { type Allocator, isAllowed, placedAsIs, refusedOf, searchOf } from './allocator.js';
+import { type Allocator, isAllowed, placedAsIs, placedOf, refusedOf, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
 import { budgetLeft, dwells, isConfirmed, type LoopRules, type LoopState } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
@@ -256,7 +256,7 @@ export class Round {
 
   /** Another algorithm decides about everybody; those whose place still holds are given to it as held. */
   replace(allocator: Allocator): void {
-    const { tasks, nodeIndex } = this.#fleet;
+    const { tasks } = this.#fleet;
     for (const task of this.#leaving) this.#search.remove(task);
     const held = new Set(
       tasks.flatMap(({ session }, task) => (this.#placed(task) === null ? [] : [session.session_id])),
@@ -268,16 +268,9 @@ export class Round {
     tasks.forEach((task, index) => {
       if (this.#placed(index) !== null) return;
       const one = planned.get(task.session.session_id);
-      const graph = task.graphs.find(({ variant }) => variant.variant_name === one?.variant);
-      if (one === undefined || graph === undefined) return;
-      const places = graph.handlers.map(({ handler_id }) => one.placement.find((p) => p.handler_id === handler_id));
-      const options = graph.handlers.map(
-        ({ alternatives }, at) =>
-          graph.firstOption[at]! + alternatives.findIndex(({ name }) => name === places[at]?.alternative),
-      );
-      const nodes = places.map((place) => nodeIndex.get(place?.node_id ?? -1) ?? -1);
-      if (nodes.includes(-1) || options.some((option, at) => option < graph.firstOption[at]!)) return;
-      this.#search.keep(index, appraiser.appraise(task, graph, Int32Array.from(options), Int32Array.from(nodes), 0));
+      const placed = one === undefined ? null : placedOf(this.#fleet, task, one, appraiser);
+      if (placed === null) return;
+      this.#search.keep(index, placed);
       const why = this.#leaving.includes(index) ? 'left' : 'repaired';
       this.changes.set(index, task.session.previous === undefined ? 'placed' : why);
     });

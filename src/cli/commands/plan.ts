@@ -1,7 +1,9 @@
 /** `plan SNAPSHOT`: many sessions at once, from a file; nothing is started. */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { FleetBound } from '../../contracts/fleet.js';
 import type { PlanOutcome } from '../../main/plan.js';
 import { left, ms, right, table } from '../../main/text/table.js';
+import { durationMs } from '../arguments.js';
 import { globalOptions, print } from '../output.js';
 
 interface PlanFlags {
@@ -9,7 +11,12 @@ interface PlanFlags {
   readonly seed: number;
   readonly iterations?: number;
   readonly replan?: boolean;
+  readonly bound?: boolean;
+  readonly boundTime: number;
 }
+
+/** Time for a bound that says no time of its own, ms. */
+const BOUND_MS = 30_000;
 
 /** Sessions in the text table; `--json` has all. */
 const SESSIONS_SHOWN_MAX = 40;
@@ -22,11 +29,14 @@ export function addPlanCommand(program: Command): void {
     .option('--seed <n>', 'of every draw: same seed, same plan', whole, 1)
     .option('--iterations <n>', 'steps of the search; 0 = repair only (default: by the number of sessions)', whole)
     .option('--replan', 'improve also when every session still has its place')
+    .option('--bound', 'also compute what no plan can pass, and the gap to it')
+    .option('--bound-time <duration>', 'for that; what is reached by then holds', durationMs, BOUND_MS)
     .description('plan many sessions at once and certify the plan; nothing is started')
     .action(async (file: string, flags: PlanFlags, command: Command) => {
       const { planFile } = await import('../../main/plan.js');
-      const { algorithm, seed, iterations, replan = false } = flags;
-      const outcome = await planFile({ file, algorithm, seed, iterations, replan });
+      const { algorithm, seed, iterations, replan = false, bound = false, boundTime } = flags;
+      const boundMs = bound ? boundTime : null;
+      const outcome = await planFile({ file, algorithm, seed, iterations, replan, boundMs });
       print(globalOptions(command), outcome.plan, () => planText(outcome));
     });
 }
@@ -56,5 +66,12 @@ function planText({ plan, sessions, accuracy }: PlanOutcome): string {
     ...(more > 0 ? [`and ${more} more; --json has all`] : []),
     ...plan.refused.slice(0, SESSIONS_SHOWN_MAX).map((one) => `session ${one.session_id} refused: ${one.reason}`),
     `${plan.algorithm}: ${plan.sessions.length} of ${sessions} admitted, mean accuracy ${accuracy?.toFixed(3) ?? '-'}, ${plan.moved} handlers moved; certified`,
+    ...(plan.bound === undefined ? [] : [boundText(plan.utility, plan.bound)]),
   ].join('\n');
+}
+
+function boundText(utility: number, { utility: most, gap, finished, rounds }: FleetBound): string {
+  const text = `utility ${utility.toFixed(2)}, no plan has more than ${most.toFixed(2)}: gap ${(100 * gap).toFixed(2)} %`;
+  if (finished) return text;
+  return `${text}\nthe bound holds but was not finished (${rounds} rounds): a longer --bound-time may show a smaller gap`;
 }
