@@ -181,8 +181,57 @@ export type FleetPlanned = Static<typeof FleetPlannedSchema>;
 export const FleetRefusedSchema = Type.Object({
   session_id: Type.Integer(),
   reason: Type.String({ description: 'What binds' }),
+  nearest: Type.Optional(ObjectiveSchema),
+  proposals: Type.Optional(
+    Type.Array(Type.String(), { description: 'Each alone would do, the least change first: `latency 96.0 ms`' }),
+  ),
 });
 export type FleetRefused = Static<typeof FleetRefusedSchema>;
+
+const FleetRunnerUpSchema = Type.Object({
+  variant: Type.String(),
+  accuracy: Type.Number(),
+  latency_ms: Type.Number(),
+  placement: Type.String({ description: 'detect @edge, recognize @cloud' }),
+  why_not: Type.String(),
+});
+export type FleetRunnerUp = Static<typeof FleetRunnerUpSchema>;
+
+/** Where a session's predicted latency goes, what came second, and why it lost (`plan --explain`). */
+export const FleetExplainedSchema = Type.Object({
+  session_id: Type.Integer(),
+  handlers: Type.Array(
+    Type.Object({
+      handler_id: Type.Integer(),
+      handler_name: Type.String(),
+      node_id: Type.Integer(),
+      node_name: Type.String(),
+      alternative: Type.String(),
+      compute_ms: Type.Number(),
+      queue_ms: Type.Number({ description: 'Wait at the utilisation cap' }),
+      runner_up: Type.Optional(
+        Type.Object({
+          node_id: Type.Integer(),
+          node_name: Type.String(),
+          alternative: Type.String(),
+          why_not: Type.String({ description: 'With the rest as planned' }),
+        }),
+      ),
+    }),
+  ),
+  links: Type.Array(
+    Type.Object({
+      source_handler: Type.Integer(),
+      target_handler: Type.Integer(),
+      source_node: Type.Integer(),
+      target_node: Type.Integer(),
+      mbit_per_s: Type.Number({ description: '0 on one node' }),
+      latency_ms: Type.Number(),
+    }),
+  ),
+  runner_up: Type.Optional(FleetRunnerUpSchema),
+});
+export type FleetExplained = Static<typeof FleetExplainedSchema>;
 
 /** What no plan of the snapshot can pass, where it was computed (`plan --bound`). */
 export const FleetBoundSchema = Type.Object({
@@ -200,5 +249,6 @@ export const FleetPlanSchema = Type.Object({
   moved: Type.Integer({ description: 'Handlers that leave where they ran' }),
   utility: Type.Number({ description: 'Sum of weight x (10 + accuracy) of the admitted' }),
   bound: Type.Optional(FleetBoundSchema),
+  explained: Type.Optional(Type.Array(FleetExplainedSchema)),
 });
 export type FleetPlan = Static<typeof FleetPlanSchema>;

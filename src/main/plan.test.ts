@@ -20,7 +20,15 @@ const written = (name: string, text: string): string => {
 
 const page = readFileSync(new URL('../../docs/plan.md', import.meta.url), 'utf8');
 const file = written('snapshot.json', /```json\n([\s\S]*?)```/.exec(page)![1]!);
-const options = { file, algorithm: 'orchestrator', seed: 1, iterations: undefined, replan: false, boundMs: null };
+const options = {
+  file,
+  algorithm: 'orchestrator',
+  seed: 1,
+  iterations: undefined,
+  replan: false,
+  explain: false,
+  boundMs: null,
+};
 
 describe('plan', () => {
   test('plans the snapshot of docs/plan.md with the large detector on the edge', async () => {
@@ -30,14 +38,11 @@ describe('plan', () => {
     expect(plan.sessions[0]!.placement[1]).toEqual({ handler_id: 2, node_id: 2, alternative: 'large' });
   });
 
-  test('says how far the plan is from what no plan can pass, and when that was not finished', async () => {
+  test('says how far the plan is from what no plan can pass', async () => {
     const { plan } = await planFile({ ...options, boundMs: 60_000 });
     expect(plan.bound).toMatchObject({ finished: true });
     expect(plan.bound!.utility).toBeCloseTo(10.97, 3);
     expect(plan.bound!.gap).toBeLessThan(1e-3);
-    const hurried = (await planFile({ ...options, boundMs: 0 })).plan.bound!;
-    expect(hurried.finished).toBe(false);
-    expect(hurried.utility).toBeGreaterThanOrEqual(10.97 - 1e-9);
   });
 
   test('every algorithm that docs/plan.md names is one, and all are named', async () => {

@@ -6,6 +6,7 @@
 import { allocateFleet } from '../allocation/fleet/allocator.js';
 import { withBound } from '../allocation/fleet/bound/with-bound.js';
 import { checkFleet } from '../allocation/fleet/check-fleet.js';
+import { explainFleet } from '../allocation/fleet/explain.js';
 import { verifyFleet } from '../allocation/fleet/verify-fleet.js';
 import { readDocument } from '../config/documents.js';
 import { OrchestratorError } from '../contracts/errors.js';
@@ -20,6 +21,8 @@ export interface PlanOptions {
   readonly iterations: number | undefined;
   /** Also improve when every session still has its place. */
   readonly replan: boolean;
+  /** With `explained`, and `nearest` at the refused. */
+  readonly explain: boolean;
   /** Time for the upper bound, ms; null = none is computed. */
   readonly boundMs: number | null;
 }
@@ -32,26 +35,21 @@ export interface PlanOutcome {
 }
 
 /** Throws what readDocument throws, FLEET_SNAPSHOT_INVALID, ALLOCATOR_INVALID. */
-export async function planFile({
-  file,
-  algorithm,
-  seed,
-  iterations,
-  replan,
-  boundMs,
-}: PlanOptions): Promise<PlanOutcome> {
+export async function planFile(options: PlanOptions): Promise<PlanOutcome> {
+  const { file, algorithm, seed, iterations, replan, explain, boundMs } = options;
   const snapshot = checkFleet(readDocument(file), file);
   const allocator = await findAllocator(algorithm);
-  const plan = allocateFleet(snapshot, allocator, {
+  const made = allocateFleet(snapshot, allocator, {
     seed,
     replan,
     ...(iterations === undefined ? {} : { iterations }),
   });
-  const violations = verifyFleet(plan, snapshot);
+  const violations = verifyFleet(made, snapshot);
   if (violations.length > 0) {
     const message = `the plan of ${allocator.name} does not hold: ${violations.slice(0, 3).join('; ')}`;
     throw new OrchestratorError('ALLOCATOR_INVALID', message, { violations: violations.slice(0, 20) });
   }
+  const plan = explain ? explainFleet(made, snapshot) : made;
   const total = plan.sessions.reduce((sum, one) => sum + one.accuracy, 0);
   const accuracy = plan.sessions.length === 0 ? null : total / plan.sessions.length;
   const sessions = snapshot.sessions.length;

@@ -5,13 +5,15 @@
  * `orchestrator` is a ladder; it stops on the first step that has nothing left to do:
  *   kept      sessions whose place still holds stay there: no event, no move
  *   repaired  victims (a node gone, drained, too full) and new sessions, heaviest first, one by one; nobody else moves
+ *   finished  where so few sessions and nodes are left open that all can be tried: the best plan there is
  *   ejected   for those without room, at most EJECTED_MAX others are placed anew
  *   improved  large neighbourhood search, in which leaving one's place costs
  */
-import type { FleetPlan, FleetPlanned, FleetRefused, FleetSnapshot } from '../../contracts/fleet.js';
+import type { FleetPlan, FleetPlanned, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
 import { FIT_EPSILON } from '../bounds.js';
 import { Fleet, isPossible, type Task } from './model.js';
+import { refusedOf } from './refusal.js';
 import type { Before } from './router.js';
 import { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
@@ -76,7 +78,7 @@ export function keepPlaced(fleet: Fleet, search: FleetSearch, held: ReadonlySet<
 /** The rungs after the first. */
 export function placeRest(search: FleetSearch, fleet: Fleet, { iterations }: AllocateFleetOptions): void {
   repair(search, fleet);
-  if (iterations === 0) return;
+  if (iterations === 0 || search.finish()) return;
   for (const task of heaviestFirst(search, fleet)) {
     for (let tries = 0; tries < EJECTIONS_PER_SESSION && search.state.placed[task] === null; tries++)
       search.eject(task);
@@ -195,53 +197,6 @@ export function placementsOf(algorithm: string, state: State): FleetPlan {
     ];
   });
   return { algorithm, sessions, refused: [], moved: state.moved, utility: state.utility };
-}
-
-/** What binds: the first resource that the place it would like to have would overload. */
-export function refusedOf(task: number, search: FleetSearch): FleetRefused {
-  const { state } = search;
-  const { session, graphs } = state.fleet.tasks[task]!;
-  const { session_id, objective } = session;
-  if (graphs.length === 0) return { session_id, reason: 'a node that it is pinned to is drained' };
-  const wish = search.ideal(task);
-  if (wish === null) {
-    const { fps, latency_ms_max: latency, accuracy_min: accuracy } = objective;
-    const wants = [
-      `${fps} fps`,
-      ...(latency === undefined ? [] : [`${latency} ms`]),
-      ...(accuracy === undefined ? [] : [`accuracy ${accuracy}`]),
-    ];
-    return { session_id, reason: `no placement keeps ${wants.join(', ')} even with every node to itself` };
-  }
-  const full = state.overloads(wish);
-  return {
-    session_id,
-    reason: full < 0 ? 'its best place is free but not reached within the iterations' : fullWords(state, full),
-  };
-}
-
-const KINDS = ['cpu', 'gpu', 'memory', 'uplink', 'downlink'] as const;
-
-function fullWords(state: State, resource: number): string {
-  const { fleet } = state;
-  const percent = ((100 * state.used[resource]!) / fleet.capacity[resource]!).toFixed(0);
-  const path = fleet.paths[resource - fleet.pathAt];
-  if (path !== undefined) {
-    const name = (id: number) => fleet.nodes[fleet.nodeIndex.get(id)!]!.node_name;
-    const ends = `${name(path.source_node)} to ${name(path.target_node)}`;
-    return `the path from ${ends} has no room: ${percent} % of what may be promised is taken`;
-  }
-  const isNode = resource < fleet.wanUpAt;
-  const kind = isNode
-    ? KINDS[Math.floor(resource / fleet.nodeCount)]!
-    : resource < fleet.wanDownAt
-      ? 'WAN uplink'
-      : 'WAN downlink';
-  const site = (resource - fleet.wanUpAt) % (fleet.siteCount + 1);
-  const where = isNode
-    ? fleet.nodes[resource % fleet.nodeCount]!.node_name
-    : fleet.nodes.find((_, index) => fleet.site[index] === site)?.site;
-  return `${kind} of ${where} has no room: ${percent} % of what may be promised is taken`;
 }
 
 /** The one call for users: `iterations` left out means enough for a near-best plan of this size. */

@@ -70,7 +70,7 @@ export const tiny = fc.record({
   latency: fc.integer({ min: 60, max: 600 }),
   fork: fc.boolean(),
   modelMb: fc.integer({ min: 0, max: 400 }),
-  mem: fc.constantFrom(4000, 900),
+  mem: fc.constantFrom<number>(4000, 900),
 });
 
 export const tinySnapshot = ({

@@ -5,10 +5,11 @@
  */
 import type { FleetSnapshot } from '../../contracts/fleet.js';
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
-import { type Allocator, isAllowed, placedAsIs, placedOf, refusedOf, searchOf } from './allocator.js';
+import { type Allocator, isAllowed, placedAsIs, placedOf, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
 import { budgetLeft, dwells, isConfirmed, type LoopRules, type LoopState } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
+import { refusedOf } from './refusal.js';
 import type { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
 

@@ -77,6 +77,9 @@ export class Fleet {
   readonly gpuWait: Float64Array;
   readonly capacity: Float64Array;
   readonly resourceCount: number;
+  /** Capacity of all nodes together. */
+  readonly cpuTotal: number;
+  readonly gpuTotal: number;
 
   /** Options, all alternatives of all handlers: [option * nodeCount + node]. */
   readonly computeMs: Float64Array;
@@ -140,6 +143,9 @@ export class Fleet {
     this.wanUpMsPerByte = new Float64Array(sites + 1);
     this.wanDownMsPerByte = new Float64Array(sites + 1);
     this.#fillNetwork(snapshot);
+    const total = (first: number) => this.capacity.subarray(first, first + count).reduce((sum, one) => sum + one, 0);
+    this.cpuTotal = total(0);
+    this.gpuTotal = total(this.gpuAt);
     const options = optionsOf(snapshot.services);
     this.memMb = new Float64Array(options.length);
     this.modelMb = new Float64Array(options.length);

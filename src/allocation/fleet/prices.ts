@@ -4,10 +4,20 @@
  * makes room, and ends cheap, which lets accuracy rise into what is left: both matter more than any one value.
  */
 import type { Fleet } from './model.js';
+import type { State } from './state.js';
 
-/** Scales between which planning moves down. */
-export const PRICE_SCALE_FIRST = 1;
+/** Scales between which a search moves down: from 1 it found two sessions less on some overloaded fleets than from 3. */
+export const PRICE_SCALE_FIRST = 3;
 export const PRICE_SCALE_LAST = 0.02;
+
+/** Scale on an empty fleet at which sessions are placed one by one. */
+export const PRICE_SCALE_EMPTY = 1;
+
+/**
+ * How many times dearer everything is on a full fleet than on an empty one when sessions are placed one by one: a share
+ * of accuracy for more admitted. Measured at overload: 0 admits 80 of 100, 100 admits 90, 300 admits 92.5.
+ */
+export const PRICE_SCALE_PRESSURE = 300;
 
 /** Memory does not queue: it is dear only when it is nearly gone. */
 const MEMORY_SHARE = 0.3;
@@ -30,6 +40,12 @@ export function fullPrices(fleet: Fleet): Float64Array {
     if (need > 0) full[resource] = capacity / need;
   }
   return full;
+}
+
+/** Share of all CPU or of all GPUs that is taken, whichever is more, 0..1. */
+export function loadOf({ fleet, totals }: State): number {
+  const share = (used: number, capacity: number) => (capacity > 0 ? used / capacity : 0);
+  return Math.max(share(totals.cpu, fleet.cpuTotal), share(totals.gpu, fleet.gpuTotal));
 }
 
 function needOf(fleet: Fleet, resource: number, { cpu, gpu, mem, mbit }: Needs): number {

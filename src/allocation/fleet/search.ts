@@ -6,8 +6,16 @@
  */
 
 import { Candidates } from './candidates.js';
+import { finishOf } from './finish.js';
 import type { Fleet, Task } from './model.js';
-import { fullPrices, PRICE_SCALE_FIRST, PRICE_SCALE_LAST } from './prices.js';
+import {
+  fullPrices,
+  loadOf,
+  PRICE_SCALE_EMPTY,
+  PRICE_SCALE_FIRST,
+  PRICE_SCALE_LAST,
+  PRICE_SCALE_PRESSURE,
+} from './prices.js';
 import { type Before, Router } from './router.js';
 import { Appraiser, type Placed, PRICE_SLOPE, State } from './state.js';
 
@@ -19,6 +27,9 @@ export const EJECTED_MAX = 3;
 
 /** Steps of the price scale in one improvement. */
 const SCALE_STEPS = 20;
+
+/** The price scale follows the load in steps of this share. */
+const SCALE_STEP = 0.05;
 
 /** Share of steps at the end without any price: from here on utility never falls. */
 const FREE_SHARE = 0.1;
@@ -60,6 +71,7 @@ export class FleetSearch {
   readonly #resourceMark: Uint32Array;
   readonly #oldLoad: Float64Array;
   #stamp = 0;
+  #scale = PRICE_SCALE_EMPTY;
 
   constructor({ fleet, random, before, stickiness, fixed }: SearchOptions) {
     this.#fleet = fleet;
@@ -70,7 +82,7 @@ export class FleetSearch {
     this.#basePrice = fullPrices(fleet);
     this.state = new State(
       fleet,
-      Float64Array.from(this.#basePrice, (price) => price * PRICE_SCALE_FIRST),
+      Float64Array.from(this.#basePrice, (price) => price * PRICE_SCALE_EMPTY),
     );
     this.#router = new Router(this.state, new Appraiser(fleet));
     this.#candidates = new Candidates(this.state);
@@ -85,8 +97,12 @@ export class FleetSearch {
     return this.#refused;
   }
 
-  /** Places a task that has no place; false when there is no room. Nothing else moves. */
+  /**
+   * Places a task that has no place; false when there is no room. Nothing else moves. The fuller the fleet, the dearer
+   * everything: who comes early takes a cheaper variant, and leaves room for those who come later.
+   */
   insert(task: number): boolean {
+    this.#setScale(PRICE_SCALE_EMPTY + PRICE_SCALE_PRESSURE * loadOf(this.state));
     const placed = this.#route(task);
     if (placed === null) return false;
     this.keep(task, placed);
@@ -121,8 +137,32 @@ export class FleetSearch {
 
   /** One attempt to admit a refused task by placing at most EJECTED_MAX others anew. */
   eject(task: number): boolean {
+    this.#setScale(PRICE_SCALE_EMPTY);
     this.#step(task, EJECTED_MAX);
     return this.state.placed[task] !== null;
+  }
+
+  /** The best plan there is, where all can be tried: true when the state is it. */
+  finish(): boolean {
+    const { state } = this;
+    const { placed, proved } = finishOf({
+      ...{ state, before: this.#before, fixed: this.#fixed, stickiness: this.#stickiness },
+    });
+    const changed = placed?.flatMap((one, task) => (one === state.placed[task] ? [] : [task])) ?? [];
+    for (const task of changed) if (state.placed[task] !== null) this.remove(task);
+    for (const task of changed) if (placed![task] !== null) this.keep(task, placed![task]!);
+    return proved;
+  }
+
+  /** A place for a task that is not one of the fleet's, or asks for something else, beside those that are placed. */
+  find(task: Task): Placed | null {
+    const candidates = this.#candidates.of(task, null, this.#random);
+    return this.#router.route({ task, candidates, before: null, stickiness: 0 });
+  }
+
+  /** Nodes that are looked at for a task. */
+  candidatesOf(task: number): number[] {
+    return this.#candidates.of(this.#fleet.tasks[task]!, this.#before[task]!, this.#random);
   }
 
   improve(iterations: number): void {
@@ -135,7 +175,12 @@ export class FleetSearch {
 
   #scalePrices(progress: number): void {
     const last = progress >= 1 - FREE_SHARE;
-    const scale = last ? 0 : PRICE_SCALE_FIRST * (PRICE_SCALE_LAST / PRICE_SCALE_FIRST) ** progress;
+    this.#setScale(last ? 0 : PRICE_SCALE_FIRST * (PRICE_SCALE_LAST / PRICE_SCALE_FIRST) ** progress);
+  }
+
+  #setScale(scale: number): void {
+    if (Math.abs(scale - this.#scale) <= SCALE_STEP * this.#scale) return;
+    this.#scale = scale;
     this.#basePrice.forEach((price, resource) => {
       this.state.fullPrice[resource] = price * scale;
     });

@@ -40,6 +40,8 @@ export class State {
   readonly modelUsers: Uint16Array;
   /** Per resource, the tasks that take of it; unordered. */
   readonly tasksOn: number[][];
+  /** Of `used`, over all nodes. */
+  readonly totals = { cpu: 0, gpu: 0 };
   utility = 0;
   admitted = 0;
   moved = 0;
@@ -103,7 +105,7 @@ export class State {
     this.admitted += 1;
     for (let index = 0; index < one.resources.length; index++) {
       const resource = one.resources[index]!;
-      this.used[resource]! += one.amounts[index]!;
+      this.#use(resource, one.amounts[index]!);
       this.tasksOn[resource]!.push(task);
     }
     this.#models(one, 1);
@@ -119,7 +121,7 @@ export class State {
     this.admitted -= 1;
     for (let index = 0; index < one.resources.length; index++) {
       const resource = one.resources[index]!;
-      this.used[resource]! -= one.amounts[index]!;
+      this.#use(resource, -one.amounts[index]!);
       const there = this.tasksOn[resource]!;
       const at = there.lastIndexOf(task);
       there[at] = there[there.length - 1]!;
@@ -128,6 +130,12 @@ export class State {
     this.#models(one, -1);
     for (const resource of one.resources) this.#price(resource);
     return one;
+  }
+
+  #use(resource: number, amount: number): void {
+    this.used[resource]! += amount;
+    if (resource < this.fleet.gpuAt) this.totals.cpu += amount;
+    else if (resource < this.fleet.memAt) this.totals.gpu += amount;
   }
 
   #models(one: Placed, sign: 1 | -1): void {

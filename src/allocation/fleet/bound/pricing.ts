@@ -10,6 +10,7 @@
 import { FIT_EPSILON } from '../../bounds.js';
 import type { Fleet, Graph, Task } from '../model.js';
 import { ADMITTED_UTILITY, type Appraiser, type Placed } from '../state.js';
+import { type Arrival, arrivalsOf, type Label } from './arrivals.js';
 import { PricedGraph } from './priced-graph.js';
 import { stageLeast, type Tail, tailsOf } from './tails.js';
 
@@ -23,15 +24,6 @@ export interface Priced {
   readonly value: number;
   /** The hint when nothing is better; null when there is none, or when the search was given up. */
   readonly placed: Placed | null;
-}
-
-interface Label {
-  readonly cost: number;
-  readonly latMs: number;
-  readonly lnAcc: number;
-  readonly node: number;
-  readonly option: number;
-  readonly parent: Label | null;
 }
 
 export class Pricer {
@@ -116,48 +108,58 @@ export class Pricer {
   }
 
   #step(priced: PricedGraph, level: readonly Label[], at: number, tail: Tail): Label[] {
-    const { nodeCount, lnAccuracy, bytes } = this.#fleet;
-    const { graph } = priced;
-    const { weight, latencyMsMax, lnAccuracyMin, fps } = priced.task;
-    const linked = at > 0 && priced.linked(at);
-    const first = graph.firstOption[at]!;
+    const arrivalsAt = at > 0 && priced.linked(at) ? arrivalsOf(priced, level) : () => anywhere(level);
     const grown: Label[] = [];
-    const rest = graph.lnAccuracyRest[at + 1]!;
-    for (let node = 0; node < nodeCount; node++) {
-      const made: Label[] = [];
-      for (let index = 0; index < graph.optionCount[at]!; index++) {
-        const option = first + index;
-        if (!priced.allowed(option, node)) continue;
-        const stageMs = this.#fleet.stageMs(option, node, fps);
-        const stagePrice = priced.stage(option, node);
-        const after = tail.classOf[index]!;
-        const tailWorth = tail.worth[after]![node]!;
-        const tailMs = tail.latMs[after]![node]!;
-        for (const label of level) {
-          const lnAcc = label.lnAcc + lnAccuracy[option]!;
-          if (lnAcc + rest < lnAccuracyMin) continue;
-          let cost = label.cost + stagePrice;
-          const most = weight * (ADMITTED_UTILITY + Math.exp(lnAcc + rest));
-          if (most - cost - tailWorth <= this.#inHand + GAIN_EPSILON) continue;
-          let latMs = linked ? label.latMs : 0;
-          if (linked && label.node !== node) {
-            const packet = bytes[label.option * nodeCount + label.node]!;
-            cost += priced.link(label.node, node, priced.mbit(packet));
-            if (most - cost - tailWorth <= this.#inHand + GAIN_EPSILON) continue;
-            latMs += this.#fleet.linkMs(label.node, node, packet);
-          }
-          latMs += stageMs;
-          if (latMs + tailMs > latencyMsMax + FIT_EPSILON) continue;
-          insert(made, { cost, latMs, lnAcc, node, option, parent: label });
-        }
-      }
+    for (let node = 0; node < this.#fleet.nodeCount; node++) {
+      const made = this.#stepTo(priced, at, node, arrivalsAt, tail);
       for (const label of made) grown.push(label);
       this.#labels += made.length;
       if (this.#labels > LABELS_MAX) break;
     }
     return grown;
   }
+
+  #stepTo(
+    priced: PricedGraph,
+    at: number,
+    node: number,
+    arrivalsAt: (node: number) => readonly Arrival[],
+    tail: Tail,
+  ): Label[] {
+    const { lnAccuracy } = this.#fleet;
+    const { graph } = priced;
+    const { weight, latencyMsMax, lnAccuracyMin, fps } = priced.task;
+    const first = graph.firstOption[at]!;
+    const rest = graph.lnAccuracyRest[at + 1]!;
+    const made: Label[] = [];
+    let arrivals: readonly Arrival[] | null = null;
+    for (let index = 0; index < graph.optionCount[at]!; index++) {
+      const option = first + index;
+      if (!priced.allowed(option, node)) continue;
+      arrivals ??= arrivalsAt(node);
+      const stageMs = this.#fleet.stageMs(option, node, fps);
+      const stagePrice = priced.stage(option, node);
+      const after = tail.classOf[index]!;
+      const tailWorth = tail.worth[after]![node]!;
+      const tailMs = tail.latMs[after]![node]!;
+      for (const { cost: before, latMs: beforeMs, lnAcc: beforeLn, from } of arrivals) {
+        const lnAcc = beforeLn + lnAccuracy[option]!;
+        if (lnAcc + rest < lnAccuracyMin) continue;
+        const latMs = beforeMs + stageMs;
+        if (latMs + tailMs > latencyMsMax + FIT_EPSILON) continue;
+        const cost = before + stagePrice;
+        const most = weight * (ADMITTED_UTILITY + Math.exp(lnAcc + rest));
+        if (most - cost - tailWorth <= this.#inHand + GAIN_EPSILON) continue;
+        insert(made, { cost, latMs, lnAcc, node, option, parent: from });
+      }
+    }
+    return made;
+  }
 }
+
+/** Where the handler before does not feed this one, nothing is carried and time starts again. */
+const anywhere = (level: readonly Label[]): Arrival[] =>
+  level.map((from) => ({ cost: from.cost, latMs: 0, lnAcc: from.lnAcc, bytes: 0, from }));
 
 /** Labels of one handler on one node: their packets may differ in size, so equal options only are compared. */
 function insert(list: Label[], one: Label): void {
