@@ -97,6 +97,10 @@ export const ERROR_CATALOGUE = {
   },
   HANDLER_TIMEOUT: { status: 504, help: 'A handler did not become ready within the prepare time-out.' },
   HOST_EXITED: { status: 500, help: 'A handler host (subprocess) ended unexpectedly; it is restarted with backoff.' },
+  HANDLER_STALLED: {
+    status: 500,
+    help: 'A handler answers but does not end a packet in many times its usual time; its host is restarted, and when it hangs again the handler runs elsewhere.',
+  },
   // vision
   MODEL_NOT_FOUND: { status: 404, help: 'The catalogue has no model of that name, or its file is not there.' },
   MODEL_INVALID: { status: 400, help: 'A model file cannot be converted or loaded.' },

@@ -13,6 +13,34 @@ async function running(options?: TestClusterOptions): Promise<TestCluster & { id
 
 const messages = async () => (await cluster.client.events()).map((event) => event.message);
 
+describe('a handler does not go on although its node lives', () => {
+  it('is placed elsewhere, alone, and not where it has failed before', async () => {
+    const { id, client, camera, edge1, edge2, awaitEvent } = await running();
+    edge1.restarts = 1;
+    edge1.failed.set(2, 'handler 2 has not ended packet 7 in 5.0 s');
+    expect((await awaitEvent('session.replaced')).message).toBe(
+      `session ${id}: detect on edge-1: handler 2 has not ended packet 7 in 5.0 s | detect -> edge-2`,
+    );
+    const view = await cluster.awaitState(id, 'running');
+    expect(view.plan.handlers.map((one) => one.node_name)).toEqual(['camera', 'edge-2', 'camera', 'camera']);
+    expect(view.generation).toBe(2);
+    await until('its share is removed', async () => edge1.sessions.size === 0);
+    expect(camera.deletes).toEqual([]);
+    edge2.restarts = 1;
+    edge2.failed.set(2, 'it hangs here too');
+    edge1.failed.clear();
+    await cluster.awaitState(id, 'failed');
+    expect((await client.session(id)).problem).toBe('detect on edge-2: it hangs here too');
+  });
+
+  it('ends the session at once when it could not even be created', async () => {
+    const { id, client, edge1 } = await running();
+    edge1.failed.set(2, 'no such model');
+    await cluster.awaitState(id, 'failed');
+    expect((await client.session(id)).generation).toBe(1);
+  });
+});
+
 describe('a node is lost', () => {
   it('moves only the victims, tells each node once, and tells when frames flow again', async () => {
     const { id, client, camera, edge1, edge2, awaitEvent } = await running();

@@ -4,7 +4,8 @@
  *
  *     placed --a node of the plan is missing--> re-placed (generation + 1)
  *        |        \--no placement without it--> suspended: placement --nodes or load change--> re-placed
- *        \--a node that it is pinned to is missing (its camera's)--> suspended: pinned --node returns--> placed
+ *        |--a node that it is pinned to is missing (its camera's)--> suspended: pinned --node returns--> placed
+ *        \--a handler does not go on on a living node--> re-placed without that node, each node once
  */
 import { toOrchestratorError } from '../contracts/errors.js';
 import type { PlanResult, SessionPlan } from '../contracts/plan.js';
@@ -12,9 +13,21 @@ import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
-import { replanSession } from './planner.js';
-import { handlerStats, observedState, type SessionRecord, type Suspension, sinkIds } from './session-record.js';
+import { pinWords } from './pins.js';
+import { planPlaced, replanSession, variantOf } from './planner.js';
+import {
+  type Failure,
+  handlerStats,
+  isInner,
+  observedState,
+  type SessionRecord,
+  type Suspension,
+  sinkIds,
+} from './session-record.js';
 import type { SessionTable } from './session-table.js';
+
+/** Nodes that are asked to take a handler that failed elsewhere; each costs one plan of a session that is otherwise fixed. */
+const EVADE_NODES_MAX = 64;
 
 export interface FailoverOptions {
   readonly table: SessionTable;
@@ -54,6 +67,66 @@ export class Failover {
     }
     if (suspension?.kind === 'placement' && !this.#isDue(suspension)) return;
     await this.#options.table.planning(() => this.#replan(record));
+  }
+
+  /**
+   * Handlers that do not go on on their node, although it lives, are placed on another one; the rest stays. False when
+   * frames begin or end at them, or when no other node takes them: then nothing has changed.
+   */
+  evade(record: SessionRecord, failure: Failure): Promise<boolean> {
+    return this.#options.table.planning(async () => {
+      const { clock, events } = this.#options;
+      const { stored } = record;
+      if (!failure.handlerIds.every((id) => isInner(stored.plan, id))) return false;
+      record.failedOn.add(failure.nodeId);
+      const plan = this.#planWithout(record, failure);
+      if (plan === null || !(await this.#store(record, stored.plan, plan))) return false;
+      this.#replans += 1;
+      record.problems.clear();
+      const { session_id } = stored;
+      const nodeName = this.#nameOf(failure.nodeId);
+      record.recovery = { nodeName, lostAt: clock.now(), sinceMs: clock.monotonicMs(), baseline: null };
+      const message = `session ${session_id}: ${failure.reason} | ${movesWords(stored.plan, plan)}`;
+      events.emit({ kind: 'session.replaced', session_id, node_id: failure.nodeId, message });
+      return true;
+    });
+  }
+
+  /** The quickest plan with the failed handlers together on a node on which none of the session has failed. */
+  #planWithout(record: SessionRecord, { nodeId, handlerIds }: Failure): SessionPlan | null {
+    const { table, registry } = this.#options;
+    const { session_id, plan } = record.stored;
+    const request = table.planRequest(record);
+    const variant = request === null ? undefined : variantOf(request.service, plan);
+    if (request === null || variant === undefined) return null;
+    const snapshot = table.snapshot(session_id);
+    const why = `moved away from ${this.#nameOf(nodeId)}, where it did not go on`;
+    const { accuracy, latency_ms } = plan;
+    let best: SessionPlan | null = null;
+    const failed = variant.handlers.filter((one) => handlerIds.includes(one.handler_id));
+    const others = registry.all().filter((node) => {
+      const { node_id } = node.file;
+      const isOpen = registry.isUp(node_id) && !record.failedOn.has(node_id);
+      return isOpen && failed.every(({ at }) => pinWords(at, node) === null);
+    });
+    for (const { file } of others.slice(0, EVADE_NODES_MAX)) {
+      const placement = plan.handlers.map(({ handler_id, alternative, ...placed }) => ({
+        ...{ handler_id, alternative },
+        node_id: handlerIds.includes(handler_id) ? file.node_id : placed.node_id,
+      }));
+      const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
+      const result = planPlaced(request, planned, why, snapshot);
+      if (result.admitted && (best === null || result.plan.latency_ms < best.latency_ms)) best = result.plan;
+    }
+    return best;
+  }
+
+  #store(record: SessionRecord, former: SessionPlan, plan: SessionPlan): Promise<boolean> {
+    return this.#options.table.update(record, (now) =>
+      now.ended !== null || now.desired === 'stopped' || now.plan !== former
+        ? null
+        : { ...now, generation: now.generation + 1, plan },
+    );
   }
 
   /** Tells when frames flow again after a re-placement. */

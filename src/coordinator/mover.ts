@@ -12,10 +12,11 @@
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { PlannedHandler, SessionPlan } from '../contracts/plan.js';
-import type { GraphHandler, Variant } from '../contracts/service.js';
+import type { Variant } from '../contracts/service.js';
 import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
 import type { NodeRegistry, RegisteredNode } from './node-registry.js';
+import { pinWords } from './pins.js';
 import { planPlaced, variantOf } from './planner.js';
 import { handlerStats, isInner, observedState, type SessionRecord, sinkIds } from './session-record.js';
 import type { SessionTable } from './session-table.js';
@@ -173,14 +174,6 @@ function handlerOf({ stored }: SessionRecord, ref: number | string): PlannedHand
 function refused(session_id: number, handler: string, { file }: RegisteredNode, why: string): OrchestratorError {
   const message = `session ${session_id}: ${handler} is not moved to ${file.node_name}: ${why}`;
   return new OrchestratorError('MOVE_REFUSED', message, { session_id, node_id: file.node_id });
-}
-
-function pinWords(at: GraphHandler['at'], { file, status }: RegisteredNode): string | null {
-  if (at === null) return null;
-  if (at.kind === 'source') return 'its service file pins it to the source node';
-  if (at.kind === 'node') return at.node_id === file.node_id ? null : `its service file pins it to node ${at.node_id}`;
-  const labels = [...file.labels, ...(status.facts?.labels ?? [])];
-  return labels.includes(at.label) ? null : `its service file pins it to nodes with the label ${at.label}`;
 }
 
 /** Every host of the new plan is made; frames have not been switched everywhere. */

@@ -21,6 +21,7 @@ import { type NodeRegistry, type RegisteredNode, urlFor } from './node-registry.
 import type { CoordinatorBounds } from './options.js';
 import {
   END_OF_STREAM,
+  type Failure,
   handlerStats,
   isInner,
   isPrepared,
@@ -138,7 +139,7 @@ export class Reconciler {
     if (table.get(session_id) !== record) return;
     if (record.suspension?.kind === 'placement') return this.#removeEverywhere(session_id);
     const failure = this.#failureOf(record);
-    if (failure !== null) return this.#fail(record, failure);
+    if (failure !== null) return this.#fail(record, failure.reason, failure);
     if (this.#streamEnded(record)) return this.#end(record, 'stopped', END_OF_STREAM);
     const { nodeIds } = record;
     const [faults] = await Promise.all([
@@ -150,9 +151,15 @@ export class Reconciler {
     this.#hurry(record);
   }
 
-  /** A move that cannot be made is taken back; anything else that cannot be made ends the session. */
-  async #fail(record: SessionRecord, reason: string): Promise<void> {
-    if (await this.#options.mover.giveUp(record, reason)) this.kick(record.stored.session_id);
+  /**
+   * A move that cannot be made is taken back, and what does not go on on one node is tried on another; anything else that
+   * cannot be made ends the session.
+   */
+  async #fail(record: SessionRecord, reason: string, failure?: Failure): Promise<void> {
+    const { mover, failover } = this.#options;
+    const goesOn =
+      (await mover.giveUp(record, reason)) || (failure?.isLocal === true && (await failover.evade(record, failure)));
+    if (goesOn) this.kick(record.stored.session_id);
     else await this.#end(record, 'failed', reason);
   }
 
@@ -229,15 +236,21 @@ export class Reconciler {
     return false;
   }
 
-  #failureOf({ stored, nodeIds }: SessionRecord): string | null {
+  #failureOf({ stored, nodeIds }: SessionRecord): Failure | null {
     const { registry } = this.#options;
     for (const nodeId of nodeIds) {
       const observed = registry.observed(nodeId, stored.session_id);
       if (observed?.generation !== stored.generation) continue;
       const name = registry.get(nodeId)!.file.node_name;
-      const failed = observed.handlers.find((handler) => handler.state === 'failed');
-      if (failed !== undefined) return `${failed.handler_name} on ${name}: ${failed.error ?? 'failed'}`;
-      if (observed.state === 'failed') return `${name}: the session failed there`;
+      const failed = observed.handlers.filter((handler) => handler.state === 'failed');
+      const [first] = failed;
+      if (first !== undefined) {
+        const reason = `${first.handler_name} on ${name}: ${first.error ?? 'failed'}`;
+        const handlerIds = failed.map(({ handler_id }) => handler_id);
+        return { reason, nodeId, handlerIds, isLocal: first.restarts > 0 };
+      }
+      if (observed.state !== 'failed') continue;
+      return { reason: `${name}: the session failed there`, nodeId, handlerIds: [], isLocal: false };
     }
     return null;
   }

@@ -42,6 +42,15 @@ export interface Recovery {
   baseline: ReadonlyMap<number, number> | null;
 }
 
+/** Handlers of a session that have failed on a node although they ran or were started again there. */
+export interface Failure {
+  readonly reason: string;
+  readonly nodeId: number;
+  readonly handlerIds: readonly number[];
+  /** False: they could not be created at all, which is the same everywhere. */
+  readonly isLocal: boolean;
+}
+
 /** A change of plan that is applied while frames flow; its end is one event. */
 export interface Move {
   /** Of the plan that it is: a later one is not this move. */
@@ -69,6 +78,8 @@ export interface SessionRecord {
   move: Move | null;
   /** The last move that could not be made, and the generation that counts again since. */
   failedMove: { readonly generation: number; readonly reason: string; readonly atMs: number } | null;
+  /** Nodes on which handlers of it have failed; they are not tried there again. */
+  readonly failedOn: Set<number>;
   /** By node_id, why the last PUT or DELETE failed. */
   readonly problems: Map<number, string>;
   /** When stopping began, monotonic ms. */
@@ -90,6 +101,7 @@ export function recordOf(stored: StoredSession, service: Service | null): Sessio
     recovery: null,
     move: null,
     failedMove: null,
+    failedOn: new Set(),
     problems: new Map(),
     stoppingSinceMs: null,
     final: null,

@@ -83,6 +83,8 @@ export interface ProcessingHandler {
    * link is then read into again (unless an output lies in it), which saves what fresh memory costs: most of a raw frame's.
    */
   readonly letsGoOfInputs?: boolean;
+  /** True: every process() ends within a bound of the handler's own, however long that is; nobody else watches it. */
+  readonly hasOwnTimeout?: boolean;
   /** Sinks: a sequence ended before it came here. */
   dropped?(packet: DropPacket): void;
   /** The source has ended and everything before it has been processed. */

@@ -30,11 +30,21 @@ function count({ params }) {
   };
 }
 
-function relay({ params }) {
+function relay({ params, outputDir }) {
+  // The first process that comes so far misbehaves, later ones do not.
+  const isFirst = (name) => {
+    const marker = join(outputDir, name);
+    if (existsSync(marker)) return false;
+    appendFileSync(marker, '');
+    return true;
+  };
   return {
     kind: 'processing',
     async process([packet]) {
       if (params.pause_ms) await sleep(params.pause_ms);
+      if (params.hang_at === packet.sequence) await new Promise(() => {});
+      if (params.hang_once_at === packet.sequence && isFirst('hung')) await new Promise(() => {});
+      if (params.spin_once_at === packet.sequence && isFirst('spun')) for (;;);
       if (params.reject_at === packet.sequence) {
         Promise.reject(new Error('nobody waits for this'));
         await new Promise(() => {});

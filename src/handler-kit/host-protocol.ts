@@ -86,6 +86,8 @@ export interface HostHandlerStatus {
   readonly links: readonly LinkStats[];
   /** Sources: highest sequence settled everywhere. The agent keeps it for `resume_after`. */
   readonly settled: number;
+  /** Oldest sequence inside the handler; null when there is none, or when the handler has a bound of its own for it. */
+  readonly at_work: number | null;
   /** What the handler says of itself. */
   readonly note?: string | undefined;
   /** Milliseconds spent in process() since start: shares a host's CPU out to its handlers. */

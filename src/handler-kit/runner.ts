@@ -58,8 +58,8 @@ export class HandlerRunner {
   #begun = false;
   /** Sequence of the end, once it came through. */
   #ended: number | null = null;
-  /** Sets inside process(). */
-  readonly #current = new Set<Deferred<ProcessResult>>();
+  /** Sets inside process(), oldest first, with their sequences. */
+  readonly #current = new Map<Deferred<ProcessResult>, number>();
   readonly #inOrder: InOrder;
   #wake = deferred<void>();
   readonly #closing = new AbortController();
@@ -123,6 +123,13 @@ export class HandlerRunner {
     return this.#current.size === 0;
   }
 
+  /** Oldest sequence inside process(); null: none, or the handler bounds that itself. */
+  get atWork(): number | null {
+    if (this.#options.handler.hasOwnTimeout === true) return null;
+    const [oldest = null] = this.#current.values();
+    return oldest;
+  }
+
   /** Nothing waits and nothing is being processed. */
   get idle(): boolean {
     return this.#join.idle && this.resting;
@@ -161,7 +168,7 @@ export class HandlerRunner {
   /** A rejection that nobody handled came up: when one packet is at work here, it ends as an error. */
   failCurrent(error: unknown): boolean {
     if (this.#current.size !== 1) return false;
-    for (const current of this.#current) current.reject(error);
+    for (const current of this.#current.keys()) current.reject(error);
     return true;
   }
 
@@ -264,7 +271,7 @@ export class HandlerRunner {
   /** The handler's result, or the error that its packet ends with. */
   async #process(packets: readonly DataPacket[]): Promise<ProcessResult | Error> {
     const current = deferred<ProcessResult>();
-    this.#current.add(current);
+    this.#current.set(current, packets[0]!.sequence);
     try {
       const result = this.#options.handler.process(packets);
       if (result instanceof Promise) {

@@ -48,7 +48,7 @@ const pong = (id) => ({
   id,
   handlers: config.handlers.map((one) => ({
     ...{ handler_id: one.handler_id, state: running ? 'running' : 'ready', stats: stats(7), links: [] },
-    ...{ settled: param('settled') ?? -1, busy_ms: one.handler_id * 10 },
+    ...{ settled: param('settled') ?? -1, busy_ms: one.handler_id * 10, at_work: null },
   })),
 });
 

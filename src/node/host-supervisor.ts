@@ -32,6 +32,7 @@ import { type HostExit, HostProcess } from './host-process.js';
 import type { HostSpares } from './host-spares.js';
 import type { HostBounds } from './options.js';
 import { processMemoryMb } from './proc-stats.js';
+import { StallWatch } from './stall-watch.js';
 
 export type HostState = 'starting' | 'ready' | 'running' | 'draining' | 'waiting' | 'failed' | 'stopped';
 export type HostReport = Extract<FromHost, { type: 'report' }>;
@@ -74,9 +75,12 @@ export class HostSupervisor {
   #drained: Deferred<void> | null = null;
   #ponged: Deferred<void> | null = null;
   #life: Promise<void> | null = null;
+  readonly #stalls: StallWatch;
+  #fail: (problem: OrchestratorError) => void = () => {};
 
   constructor(options: HostSupervisorOptions) {
     this.#options = options;
+    this.#stalls = new StallWatch(options.bounds);
   }
 
   get state(): HostState {
@@ -198,7 +202,8 @@ export class HostSupervisor {
       this.#problem = problem;
       // A handler that says at its first start why it cannot be created says the same the next time.
       const hopeless = !everReady && problem.code !== 'HOST_EXITED';
-      if (hopeless || backoff.attempt >= bounds.failuresMax) {
+      const restartsMax = problem.code === 'HANDLER_STALLED' ? bounds.stallRestartsMax : bounds.failuresMax;
+      if (hopeless || backoff.attempt >= restartsMax) {
         logger.error({ host: name, code: problem.code, attempts: backoff.attempt + 1 }, problem.message);
         this.#setState('failed');
         return;
@@ -222,6 +227,7 @@ export class HostSupervisor {
     const { entry, environment, logger, bounds, name, spares } = this.#options;
     this.#started = deferred();
     this.#pingsUnanswered = 0;
+    this.#stalls.reset();
     // A killed process leaves its socket file, on which the next one could not listen.
     if (this.#config !== null) await rm(this.#config.socketPath, { force: true });
     if (this.#stopping.signal.aborted) return { problem: this.#exited('was stopped'), wasReady: false };
@@ -243,6 +249,7 @@ export class HostSupervisor {
       this.#problem = null;
       if (!this.#stopping.signal.aborted) this.#becomeReady(process);
       const killed = new Promise<never>((_, reject) => {
+        this.#fail = reject;
         watch = setInterval(() => this.#watch(process, reject), bounds.pingPeriodMs);
       });
       await Promise.race([exit, killed]);
@@ -320,6 +327,7 @@ export class HostSupervisor {
       case 'pong':
         this.#pingsUnanswered = 0;
         if (message.id === this.#pingId) this.#ponged?.resolve();
+        this.#lookForStalls(message.handlers);
         for (const status of message.handlers) {
           this.#statuses.set(status.handler_id, status);
           raise(this.#settled, status.handler_id, status.settled);
@@ -333,6 +341,12 @@ export class HostSupervisor {
         for (const row of message.rows) raise(this.#accounted, row.handler_id, row.last_sequence);
         this.#options.onLedger(message.rows);
     }
+  }
+
+  /** A packet that hangs while the host drains ends with the drain's own bound. */
+  #lookForStalls(statuses: readonly HostHandlerStatus[]): void {
+    const stall = this.#state === 'running' ? this.#stalls.look(this.#options.name, statuses) : null;
+    if (stall !== null) this.#fail(stall);
   }
 
   #resumed(config: HostConfig): HostConfig {

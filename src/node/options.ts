@@ -91,6 +91,15 @@ export interface HostBounds {
   readonly drainTimeoutMs: number;
   /** From a soft stop to SIGKILL, ms. */
   readonly stopGraceMs: number;
+  /**
+   * A handler that does not end a packet in `stallTimes` its own p95 hangs, but never in less than `stallFloorMs` (as long
+   * as for unanswered pings), nor in less than `firstPacketMs` while it has ended none (a GPU may warm up in it).
+   */
+  readonly stallTimes: number;
+  readonly stallFloorMs: number;
+  readonly firstPacketMs: number;
+  /** Restarts in a row for that before it is said to have failed here: what hangs twice hangs again. */
+  readonly stallRestartsMax: number;
   /** First and longest wait before a host is started again, ms. */
   readonly restartBaseMs: number;
   readonly restartMaxMs: number;
@@ -106,6 +115,10 @@ export const DEFAULT_HOST_BOUNDS: HostBounds = {
   prepareTimeoutMs: PREPARE_TIMEOUT_MS,
   pingPeriodMs: 500,
   pingsMissedMax: 10,
+  stallTimes: 20,
+  stallFloorMs: 5_000,
+  firstPacketMs: 30_000,
+  stallRestartsMax: 1,
   drainTimeoutMs: 5_000,
   stopGraceMs: 3_000,
   restartBaseMs: 250,

@@ -17,6 +17,7 @@ export async function create(context: HandlerContext<ExternalParams>): Promise<P
   const child = start === null ? null : new ChildProgram({ start, logger });
   return {
     kind: 'processing',
+    hasOwnTimeout: true,
     concurrency: params.in_flight,
     async process([packet]): Promise<ProcessResult> {
       const answer = await pool.process(packet!);
