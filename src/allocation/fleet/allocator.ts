@@ -33,6 +33,8 @@ export interface AllocateFleetOptions {
   readonly stickiness?: number;
   /** session_ids that stay exactly where they are, even on what is too full: it is not for this plan to judge them. */
   readonly held?: ReadonlySet<number>;
+  /** session_ids that, once placed, may be moved but not left without a place for others. */
+  readonly lasting?: ReadonlySet<number>;
 }
 
 export interface Allocator {
@@ -50,10 +52,13 @@ export const ORCHESTRATOR: Allocator = {
   },
 };
 
-export function searchOf(fleet: Fleet, { seed, stickiness = STICKINESS, held }: AllocateFleetOptions): FleetSearch {
+export function searchOf(fleet: Fleet, options: AllocateFleetOptions): FleetSearch {
+  const { seed, stickiness = STICKINESS, held, lasting } = options;
   const before = fleet.tasks.map((task) => beforeOf(fleet, task));
-  const fixed = Uint8Array.from(fleet.tasks, ({ session }) => (held?.has(session.session_id) === true ? 1 : 0));
-  return new FleetSearch({ fleet, random: seededRandom(seed), before, stickiness, fixed });
+  const marks = (ids: ReadonlySet<number> | undefined) =>
+    Uint8Array.from(fleet.tasks, ({ session }) => (ids?.has(session.session_id) === true ? 1 : 0));
+  const random = seededRandom(seed);
+  return new FleetSearch({ fleet, random, before, stickiness, fixed: marks(held), lasting: marks(lasting) });
 }
 
 /** Puts back every session that is held or whose place still holds; returns how many are left without one. */

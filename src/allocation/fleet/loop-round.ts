@@ -7,7 +7,7 @@ import type { FleetSnapshot } from '../../contracts/fleet.js';
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
 import { type Allocator, isAllowed, placedAsIs, placedOf, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
-import { budgetLeft, dwells, isConfirmed, type LoopRules, type LoopState } from './loop-rules.js';
+import { dwells, isConfirmed, type LoopRules, type LoopState, movedLately } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
 import { refusedOf } from './refusal.js';
 import type { FleetSearch } from './search.js';
@@ -15,6 +15,12 @@ import { Appraiser, type Placed, type State } from './state.js';
 
 /** Attempts to make room for one session. */
 const EJECTIONS_PER_SESSION = 4;
+
+/** Parts of an improvement that are taken or left by themselves. */
+const STRETCHES = 20;
+
+/** Utility that a stretch must gain beyond what its moves cost: more than rounding. */
+const GAIN_MIN = 1e-6;
 
 /** A late session's bound is halved at most: what is later than that has another cause than its place. */
 const LATENCY_SHARE_MIN = 0.5;
@@ -35,21 +41,25 @@ export class Round {
   /** Tasks that should leave a drained node and stay where they are until they can. */
   readonly #leaving: number[] = [];
   readonly #stays = new Map<number, string>();
-  #budget: number;
+  readonly #movedBefore: number;
   #spent = 0;
+  /** An improvement has been left out for want of budget. */
+  #isCurbed = false;
 
   constructor(input: LoopInput, before: LoopState) {
     this.#input = input;
     this.#before = before;
     this.#rules = input.rules;
-    this.#budget = budgetLeft(before, input.rules);
+    this.#movedBefore = movedLately(before);
     this.#fleet = new Fleet(this.#tightened(input.snapshot));
     const { tasks } = this.#fleet;
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
     const held = this.#heldSessions();
     const { seed, stickiness } = input.rules;
-    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held, stickiness });
+    const running = tasks.filter((_, task) => this.#asIs[task] !== null);
+    const lasting = new Set(running.map(({ session }) => session.session_id));
+    this.#search = searchOf(this.#fleet, { seed, iterations: 0, held, stickiness, lasting });
     const young = input.snapshot.sessions.filter((one) => dwells(before, one.session_id, input.atS, input.rules));
     this.#fixed = new Set([...held, ...young.map(({ session_id }) => session_id)]);
     this.#asIs.forEach((placed, task) => {
@@ -178,7 +188,8 @@ export class Round {
       const { session_id } = task.session;
       if (placed === null || this.changes.has(index) || this.#fixed.has(session_id)) return;
       const isLate = isConfirmed(this.#before, `session ${session_id}`, atS, this.#rules);
-      if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index);
+      const most = isLate ? this.#rules.lateMovesMax : this.#rules.movesMax;
+      if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index, most);
     });
   }
 
@@ -213,10 +224,10 @@ export class Round {
   }
 
   /** Another place or a cheaper variant within the bounds of the moment; back to where it was when there is none. */
-  #elsewhere(task: number): void {
+  #elsewhere(task: number, movesMax = this.#rules.movesMax): void {
     const before = this.#placed(task)!;
     this.#search.remove(task);
-    if (this.#search.insert(task) && !isSame(before, this.#placed(task)) && this.movedOf(task) <= this.#left()) {
+    if (this.#search.insert(task) && !isSame(before, this.#placed(task)) && this.movedOf(task) <= this.#left(movesMax)) {
       this.#spent += this.movedOf(task);
       this.changes.set(task, 'relieved');
       return;
@@ -225,11 +236,11 @@ export class Round {
     this.#search.keep(task, before);
   }
 
-  #left(): number {
-    return this.#budget - this.#spent;
+  #left(movesMax = this.#rules.movesMax): number {
+    return movesMax - this.#movedBefore - this.#spent;
   }
 
-  /** A sticky search into a part of what is free; taken when it stays within the budget. */
+  /** A sticky search into a part of what is free, in short stretches: each is taken that gains and stays within the budget. */
   improve(): void {
     const { capacity } = this.#fleet;
     const { used } = this.state;
@@ -241,18 +252,30 @@ export class Round {
       if (most > used[resource]! && Number.isFinite(most))
         capacity[resource] = most - (most - used[resource]!) * this.#rules.headroom;
     });
-    const before = [...this.state.placed];
+    const first = [...this.state.placed];
     const { iterationsMin, iterationsPerSession, iterationsMax } = this.#rules;
-    this.#search.improve(Math.min(iterationsMax, iterationsMin + iterationsPerSession * before.length));
+    const iterations = Math.min(iterationsMax, iterationsMin + iterationsPerSession * first.length);
+    for (let stretch = 0; stretch < STRETCHES; stretch++) this.#stretch(first, Math.ceil(iterations / STRETCHES));
     capacity.set(whole);
-    const changed = this.#changedFrom(before);
-    const cost = changed.reduce((sum, task) => sum + this.movedOf(task), 0);
-    if (cost > this.#left()) {
-      this.#restore(before);
-      return;
-    }
-    this.#spent += cost;
-    for (const task of changed) this.changes.set(task, before[task] === null ? 'placed' : 'improved');
+    const changed = this.#changedFrom(first);
+    this.#spent += this.#costOf(changed);
+    for (const task of changed) this.changes.set(task, first[task] === null ? 'placed' : 'improved');
+  }
+
+  #stretch(first: readonly (Placed | null)[], iterations: number): void {
+    const before = [...this.state.placed];
+    const worth = () => this.state.utility - this.#rules.stickiness * this.state.moved;
+    const least = worth() + GAIN_MIN;
+    this.#search.improve(iterations);
+    const isDear = this.#costOf(this.#changedFrom(first)) > this.#left();
+    if (!isDear && worth() > least) return;
+    if (isDear) this.#isCurbed = true;
+    this.#restore(before);
+  }
+
+  /** Handlers that move; a session that had no place costs nobody anything. */
+  #costOf(changed: readonly number[]): number {
+    return changed.reduce((sum, task) => sum + (this.#asIs[task] === null ? 0 : this.movedOf(task)), 0);
   }
 
   /** Another algorithm decides about everybody; those whose place still holds are given to it as held. */
@@ -304,14 +327,22 @@ export class Round {
     }));
   }
 
+  /** Who ran, could have stayed and has no place now: nobody may be forgotten. */
+  forgotten(): string[] {
+    const homeless = new Set(this.#homeless);
+    return this.#fleet.tasks.flatMap(({ session }, task) => {
+      const isForgotten = this.#asIs[task] !== null && this.#placed(task) === null && !homeless.has(task);
+      return isForgotten ? [`session ${session.session_id} has lost its place to others`] : [];
+    });
+  }
+
   /** session_ids of those that stay as they are. */
-  unchanged(): Set<number> {
+  unchanged(): Set<number> 
     return new Set(
       this.#fleet.tasks.flatMap(({ session }, task) =>
         this.changes.has(task) || this.#asIs[task] === null ? [] : [session.session_id],
       ),
     );
-  }
 
   stateAfter(improved: boolean): LoopState {
     const { atS, snapshot } = this.#input;
@@ -326,7 +357,7 @@ export class Round {
       improvedAtS: improved ? atS : this.#before.improvedAtS,
       troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,
       // What has just been placed was not looked at: there is something left to improve.
-      isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0)),
+      isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0 || this.#isCurbed)),
     };
   }
 }

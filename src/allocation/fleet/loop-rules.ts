@@ -31,6 +31,8 @@ export interface LoopRules {
   readonly calmS: number;
   /** Handlers of sessions that could have stayed which may move within `budgetWindowS`. */
   readonly movesMax: number;
+  /** The same with those counted that are late: they break a promise where they are, and wait less for their turn. */
+  readonly lateMovesMax: number;
   readonly budgetWindowS: number;
   /** Accuracy that a handler's move must gain: a step between two models of one handler is often no more than 0.05. */
   readonly stickiness: number;
@@ -52,6 +54,7 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
   improvePeriodS: 30,
   calmS: 10,
   movesMax: 12,
+  lateMovesMax: 48,
   budgetWindowS: 60,
   stickiness: 0.02,
   slack: 0.2,
@@ -123,9 +126,9 @@ export function dwells({ placedAtS }: LoopState, sessionId: number, atS: number,
   return placed !== undefined && atS - placed < dwellS;
 }
 
-/** Handlers that may still move without need. */
-export function budgetLeft({ moves }: LoopState, { movesMax }: LoopRules): number {
-  return Math.max(0, movesMax - moves.reduce((sum, one) => sum + one.handlers, 0));
+/** Handlers of sessions that could have stayed which have moved within the window. */
+export function movedLately({ moves }: LoopState): number {
+  return moves.reduce((sum, one) => sum + one.handlers, 0);
 }
 
 /** Whether it is time to improve: news, calm since the last trouble, and not too soon after the last time. */

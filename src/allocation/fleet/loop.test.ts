@@ -1,11 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { FleetNode, FleetSession, FleetSnapshot } from '../../contracts/fleet.js';
+import type { FleetNode, FleetPlanned, FleetSession, FleetSnapshot } from '../../contracts/fleet.js';
 import { ORCHESTRATOR } from './allocator.js';
 import { BASELINES } from './baselines.js';
 import { instanceOf } from './instances.js';
 import { decide, type LoopAction } from './loop.js';
 import { DEFAULT_LOOP_RULES, type LoopEvent, type LoopRules, type LoopState, NO_LOOP_STATE } from './loop-rules.js';
+import { verifyFleet } from './verify-fleet.js';
+
+const EMPTY_PLAN = { algorithm: 'orchestrator', sessions: [], refused: [], moved: 0, utility: 0 };
 
 /** The snapshot after the actions: what was placed runs, what was refused waits. */
 const applied = (snapshot: FleetSnapshot, actions: readonly LoopAction[]): FleetSnapshot => {
@@ -153,6 +156,29 @@ describe('the planning loop', () => {
         for (const one of there) expect(one.previous!.map((p) => p.node_id)).not.toContain(lost);
       }),
       { numRuns: 6, seed: 9 },
+    );
+  });
+
+  test('who runs is never left without a place for others, and together they take no more than there is', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), (seed) => {
+        const { sessions, ...fleet } = instanceOf({ nodes: 16, sessions: 40, seed, load: 3.5 });
+        const rig = new Rig({ ...fleet, sessions: [] });
+        const plans = new Map<number, FleetPlanned>();
+        for (let atS = 0; atS < 40; atS++) {
+          const session = sessions[atS]!;
+          const before = rig.running.map(({ session_id }) => session_id);
+          rig.snapshot = { ...rig.snapshot, sessions: [...rig.snapshot.sessions, session] };
+          const actions = rig.at(atS * 3, { kind: 'arrival', session_id: session.session_id });
+          for (const one of actions) if (one.kind === 'place') plans.set(one.session_id, one.planned);
+          const now = new Set(rig.running.map(({ session_id }) => session_id));
+          expect(before.filter((id) => !now.has(id))).toEqual([]);
+          const told = { ...rig.snapshot, sessions: rig.running };
+          const placed = [...now].map((id) => plans.get(id)!);
+          expect(verifyFleet({ ...EMPTY_PLAN, sessions: placed }, told)).toEqual([]);
+        }
+      }),
+      { numRuns: 4, seed: 17 },
     );
   });
 

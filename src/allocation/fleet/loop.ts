@@ -88,7 +88,7 @@ function certified(round: Round, { snapshot, allocator }: LoopInput): LoopAction
     const told = new Set(placements.sessions.map((one) => one.session_id));
     const rest = snapshot.sessions.filter(({ session_id }) => !told.has(session_id));
     const plan = { ...placements, refused: rest.map(({ session_id }) => ({ session_id, reason: '' })) };
-    const violations = verifyFleet(plan, snapshot, round.unchanged());
+    const violations = [...round.forgotten(), ...verifyFleet(plan, snapshot, round.unchanged())];
     if (violations.length > 0) {
       const message = `the plan of ${allocator.name} does not hold: ${violations.slice(0, 3).join('; ')}`;
       throw new OrchestratorError('ALLOCATOR_INVALID', message, { violations: violations.slice(0, 20) });

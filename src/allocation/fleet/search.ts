@@ -51,6 +51,8 @@ export interface SearchOptions {
   readonly stickiness: number;
   /** By task: 1 = a placement that is there is never taken out. */
   readonly fixed?: Uint8Array;
+  /** By task: 1 = once it has a placement it always has one, be it another; nobody takes its room for good. */
+  readonly lasting?: Uint8Array;
 }
 
 export class FleetSearch {
@@ -60,6 +62,7 @@ export class FleetSearch {
   readonly #before: readonly (Before | null)[];
   readonly #stickiness: number;
   readonly #fixed: Uint8Array;
+  readonly #lasting: Uint8Array;
   readonly #router: Router;
   readonly #candidates: Candidates;
   readonly #basePrice: Float64Array;
@@ -73,12 +76,13 @@ export class FleetSearch {
   #stamp = 0;
   #scale = PRICE_SCALE_EMPTY;
 
-  constructor({ fleet, random, before, stickiness, fixed }: SearchOptions) {
+  constructor({ fleet, random, before, stickiness, fixed, lasting }: SearchOptions) {
     this.#fleet = fleet;
     this.#random = random;
     this.#before = before;
     this.#stickiness = stickiness;
     this.#fixed = fixed ?? new Uint8Array(fleet.tasks.length);
+    this.#lasting = lasting ?? new Uint8Array(fleet.tasks.length);
     this.#basePrice = fullPrices(fleet);
     this.state = new State(
       fleet,
@@ -264,7 +268,8 @@ export class FleetSearch {
       tasks.map((one) => state.placed[one]!),
       tasks,
     );
-    if (state.weight >= weight - WEIGHT_EPSILON && gain >= this.#priceRise(old, tasks)) return;
+    const drops = tasks.some((one, at) => old[at] !== null && this.#lasting[one] === 1 && state.placed[one] === null);
+    if (!drops && state.weight >= weight - WEIGHT_EPSILON && gain >= this.#priceRise(old, tasks)) return;
     for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
     tasks.forEach((one, index) => {
       if (old[index] !== null) this.keep(one, old[index]!);
