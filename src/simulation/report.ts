@@ -4,6 +4,7 @@ import type { LoopReason } from '../allocation/fleet/loop.js';
 import { quantile } from '../std/quantile.js';
 import type { Accounts } from './accounts.js';
 import type { ControlPlane } from './control-plane.js';
+import { SETTLED_S } from './fleets.js';
 import type { FrameEnd } from './pipeline.js';
 import type { RecoverySummary } from './recovery.js';
 import type { Size, Visitor } from './scenario.js';
@@ -45,7 +46,8 @@ export interface Report {
     /** Moves of sessions, one that moved twice counted twice. */
     readonly sessions: number;
     readonly by_reason: Readonly<Record<Exclude<LoopReason, 'placed'>, number>>;
-    /** Most sessions in one minute, share of those that run at the end. */
+    /** From SETTLED_S on: handlers, and the most sessions in one minute as a share of those that run at the end. */
+    readonly handlers_settled: number;
     readonly share_per_minute_max: number;
   };
   readonly recovery: RecoverySummary | null;
@@ -104,16 +106,20 @@ export function reportOf(input: ReportInput): Report {
 function movesOf({ moves, running }: ControlPlane): Report['moves'] {
   const byReason = { repaired: 0, left: 0, made_room: 0, relieved: 0, improved: 0 };
   let handlers = 0;
+  let settled = 0;
   const perMinute = new Map<number, Set<number>>();
   for (const one of moves) {
     handlers += one.handlers;
     if (one.why !== 'placed') byReason[one.why] += one.handlers;
+    if (one.atS < SETTLED_S) continue;
+    settled += one.handlers;
     const minute = Math.floor(one.atS / 60);
     perMinute.set(minute, (perMinute.get(minute) ?? new Set()).add(one.session_id));
   }
   const most = Math.max(0, ...[...perMinute.values()].map((ids) => ids.size));
   return {
     ...{ handlers, sessions: moves.length, by_reason: byReason },
+    handlers_settled: settled,
     share_per_minute_max: running === 0 ? 0 : most / running,
   };
 }
