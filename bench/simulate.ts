@@ -1,6 +1,7 @@
 /**
  * Every scenario under every algorithm in virtual time (G9 and G11 of the allocation goals). Figures are means over
- * seeds and do not depend on the machine; only how long it takes does.
+ * seeds and do not depend on the machine; only how long it takes does. `--only SCENARIO`, `ALGORITHM` or both, with a
+ * slash between.
  */
 import { ORCHESTRATOR } from '#src/allocation/fleet/allocator.js';
 import { BASELINES } from '#src/allocation/fleet/baselines.js';
@@ -17,6 +18,7 @@ const FIGURES: readonly (readonly [string, string, (report: Report) => number | 
   ['served', '%', (one) => times100(one.served)],
   ['accuracy', '', (one) => one.accuracy],
   ['moved', '', (one) => one.moves.handlers],
+  ['after 100 s', '', (one) => one.moves.handlers_settled],
   ['moved/min', '%', (one) => 100 * one.moves.share_per_minute_max],
   ['recovery p50', 's', (one) => one.recovery?.p50_s ?? null],
   ['recovery max', 's', (one) => one.recovery?.max_s ?? null],
@@ -28,8 +30,9 @@ const times100 = (share: number | null): number | null => (share === null ? null
 
 export async function run({ seeds = 1, only }: BenchContext): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
-  for (const scenario of SCENARIOS.filter(({ name }) => only === undefined || name === only)) {
-    for (const allocator of [ORCHESTRATOR, ...BASELINES]) {
+  const isWanted = (...names: string[]) => only === undefined || only.split('/').every((one) => names.includes(one));
+  for (const scenario of SCENARIOS) {
+    for (const allocator of [ORCHESTRATOR, ...BASELINES].filter(({ name }) => isWanted(scenario.name, name))) {
       const reports = Array.from({ length: seeds }, (_, index) =>
         simulate({ scenario, size: scenario.size, seed: index + 1, allocator }),
       );

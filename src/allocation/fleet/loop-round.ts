@@ -3,11 +3,10 @@
  * trouble are placed anew step by step. Invariant: a step either leaves a state that is better by its own measure or
  * puts everything back; who could have stayed moves within the budget only.
  */
-import type { FleetSnapshot } from '../../contracts/fleet.js';
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
 import { type Allocator, isAllowed, placedAsIs, placedOf, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
-import { dwells, isConfirmed, type LoopRules, type LoopState, movedLately } from './loop-rules.js';
+import { dwells, isConfirmed, type LoopRules, type LoopState, movedLately, tightened } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
 import { refusedOf } from './refusal.js';
 import type { FleetSearch } from './search.js';
@@ -16,14 +15,11 @@ import { Appraiser, type Placed, type State } from './state.js';
 /** Attempts to make room for one session. */
 const EJECTIONS_PER_SESSION = 4;
 
-/** Parts of an improvement that are taken or left by themselves. */
-const STRETCHES = 20;
+/** Steps of an improvement that are taken or left together: few, so that little has to be left. */
+const STRETCH_STEPS = 2;
 
 /** Utility that a stretch must gain beyond what its moves cost: more than rounding. */
 const GAIN_MIN = 1e-6;
-
-/** A late session's bound is halved at most: what is later than that has another cause than its place. */
-const LATENCY_SHARE_MIN = 0.5;
 
 export class Round {
   readonly changes = new Map<number, LoopReason>();
@@ -51,7 +47,7 @@ export class Round {
     this.#before = before;
     this.#rules = input.rules;
     this.#movedBefore = movedLately(before);
-    this.#fleet = new Fleet(this.#tightened(input.snapshot));
+    this.#fleet = new Fleet(tightened(input.snapshot, input.events, before, input));
     const { tasks } = this.#fleet;
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
@@ -85,25 +81,6 @@ export class Round {
       ({ session_id, source_node }) => held?.has(session_id) === true || down.has(source_node),
     );
     return new Set(there.map(({ session_id }) => session_id));
-  }
-
-  /** Sessions that are measured late get a bound that is stricter by as much: what is predicted was wrong by that. */
-  #tightened(snapshot: FleetSnapshot): FleetSnapshot {
-    const late = new Map<number, number>();
-    for (const event of this.#input.events) {
-      if (event.kind !== 'latency_missed') continue;
-      const key = `session ${event.session_id}`;
-      if (isConfirmed(this.#before, key, this.#input.atS, this.#rules)) late.set(event.session_id, event.measured_ms);
-    }
-    if (late.size === 0) return snapshot;
-    const sessions = snapshot.sessions.map((session) => {
-      const measured = late.get(session.session_id);
-      const bound = session.objective.latency_ms_max;
-      if (measured === undefined || bound === undefined) return session;
-      const share = Math.max(LATENCY_SHARE_MIN, Math.min(1, bound / measured));
-      return { ...session, objective: { ...session.objective, latency_ms_max: bound * share } };
-    });
-    return { ...snapshot, sessions };
   }
 
   /** Places the homeless, heaviest first; then makes room for those that are left. */
@@ -227,7 +204,11 @@ export class Round {
   #elsewhere(task: number, movesMax = this.#rules.movesMax): void {
     const before = this.#placed(task)!;
     this.#search.remove(task);
-    if (this.#search.insert(task) && !isSame(before, this.#placed(task)) && this.movedOf(task) <= this.#left(movesMax)) {
+    if (
+      this.#search.insert(task) &&
+      !isSame(before, this.#placed(task)) &&
+      this.movedOf(task) <= this.#left(movesMax)
+    ) {
       this.#spent += this.movedOf(task);
       this.changes.set(task, 'relieved');
       return;
@@ -255,18 +236,18 @@ export class Round {
     const first = [...this.state.placed];
     const { iterationsMin, iterationsPerSession, iterationsMax } = this.#rules;
     const iterations = Math.min(iterationsMax, iterationsMin + iterationsPerSession * first.length);
-    for (let stretch = 0; stretch < STRETCHES; stretch++) this.#stretch(first, Math.ceil(iterations / STRETCHES));
+    for (let done = 0; done < iterations; done += STRETCH_STEPS) this.#stretch(first);
     capacity.set(whole);
     const changed = this.#changedFrom(first);
     this.#spent += this.#costOf(changed);
     for (const task of changed) this.changes.set(task, first[task] === null ? 'placed' : 'improved');
   }
 
-  #stretch(first: readonly (Placed | null)[], iterations: number): void {
+  #stretch(first: readonly (Placed | null)[]): void {
     const before = [...this.state.placed];
     const worth = () => this.state.utility - this.#rules.stickiness * this.state.moved;
     const least = worth() + GAIN_MIN;
-    this.#search.improve(iterations);
+    this.#search.climb(STRETCH_STEPS);
     const isDear = this.#costOf(this.#changedFrom(first)) > this.#left();
     if (!isDear && worth() > least) return;
     if (isDear) this.#isCurbed = true;
@@ -337,12 +318,13 @@ export class Round {
   }
 
   /** session_ids of those that stay as they are. */
-  unchanged(): Set<number> 
+  unchanged(): Set<number> {
     return new Set(
       this.#fleet.tasks.flatMap(({ session }, task) =>
         this.changes.has(task) || this.#asIs[task] === null ? [] : [session.session_id],
       ),
     );
+  }
 
   stateAfter(improved: boolean): LoopState {
     const { atS, snapshot } = this.#input;

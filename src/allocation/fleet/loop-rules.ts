@@ -3,6 +3,8 @@
  * it is given. Times are seconds of whatever clock the caller has, wall or virtual; only differences count.
  */
 
+import type { FleetSnapshot } from '../../contracts/fleet.js';
+
 /** Something that has happened since the last call. `overload` and `latency_missed` are repeated for as long as they last. */
 export type LoopEvent =
   | { readonly kind: 'arrival' | 'departure'; readonly session_id: number }
@@ -134,4 +136,30 @@ export function movedLately({ moves }: LoopState): number {
 /** Whether it is time to improve: news, calm since the last trouble, and not too soon after the last time. */
 export function mayImprove(state: LoopState, atS: number, { calmS, improvePeriodS }: LoopRules): boolean {
   return state.isNews && atS - state.troubledAtS >= calmS && atS - state.improvedAtS >= improvePeriodS;
+}
+
+/** A late session's bound is halved at most: what is later than that has another cause than its place. */
+const LATENCY_SHARE_MIN = 0.5;
+
+/** Sessions that are measured late get a bound that is stricter by as much: what is predicted was wrong by that. */
+export function tightened(
+  snapshot: FleetSnapshot,
+  events: readonly LoopEvent[],
+  state: LoopState,
+  { atS, rules }: { readonly atS: number; readonly rules: LoopRules },
+): FleetSnapshot {
+  const late = new Map<number, number>();
+  for (const event of events) {
+    if (event.kind === 'latency_missed' && isConfirmed(state, `session ${event.session_id}`, atS, rules))
+      late.set(event.session_id, event.measured_ms);
+  }
+  if (late.size === 0) return snapshot;
+  const sessions = snapshot.sessions.map((session) => {
+    const measured = late.get(session.session_id);
+    const bound = session.objective.latency_ms_max;
+    if (measured === undefined || bound === undefined) return session;
+    const share = Math.max(LATENCY_SHARE_MIN, Math.min(1, bound / measured));
+    return { ...session, objective: { ...session.objective, latency_ms_max: bound * share } };
+  });
+  return { ...snapshot, sessions };
 }

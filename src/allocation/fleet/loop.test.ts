@@ -243,6 +243,25 @@ describe('the planning loop', () => {
     ]);
   });
 
+  test('an improvement that would move more than the budget is made in parts', () => {
+    const base = instanceOf({ nodes: 12, sessions: 20, seed: 3, load: 2 });
+    const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4 };
+    const rig = new Rig(base, rules);
+    const isCloud = (node: FleetNode) => node.labels.includes('cloud');
+    rig.nodes((node) => (isCloud(node) ? { ...node, up: false } : node));
+    rig.at(0, ...arrivals(20));
+    rig.nodes((node) => ({ ...node, up: true }));
+    const { node_id } = base.nodes.find(isCloud)!;
+    let parts = 0;
+    for (let atS = 100; atS <= 1000; atS += 60) {
+      const actions = rig.at(atS, ...(atS === 100 ? [{ kind: 'node_joined' as const, node_id }] : []));
+      const moved = actions.filter((one) => one.kind === 'place' && one.why === 'improved');
+      expect(moved.reduce((sum, one) => sum + (one.kind === 'place' ? one.moved : 0), 0)).toBeLessThanOrEqual(4);
+      if (moved.length > 0) parts += 1;
+    }
+    expect(parts).toBeGreaterThan(1);
+  });
+
   test('knows which of several variants runs, and changes to another', () => {
     const base = small(2);
     const [variant] = base.services[0]!.variants;

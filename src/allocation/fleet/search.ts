@@ -177,6 +177,12 @@ export class FleetSearch {
     }
   }
 
+  /** Steps that each gain utility as it is, whatever load they leave: for small changes of a plan that is good already. */
+  climb(iterations: number): void {
+    this.#scalePrices(1);
+    for (let done = 0; done < iterations; done++) this.#iterate();
+  }
+
   #scalePrices(progress: number): void {
     const last = progress >= 1 - FREE_SHARE;
     this.#setScale(last ? 0 : PRICE_SCALE_FIRST * (PRICE_SCALE_LAST / PRICE_SCALE_FIRST) ** progress);
