@@ -1,5 +1,5 @@
 /** One session's handlers on their nodes: what a plan becomes when it runs. A changed plan is another pipeline. */
-import { inOrder } from '../allocation/fleet/model.js';
+import { inOrder } from '../allocation/fleet/graphs.js';
 import type { FleetHandler, FleetPlanned, FleetService } from '../contracts/fleet.js';
 import { LATEST_QUEUE_PACKETS } from '../contracts/limits.js';
 import { profileKey } from '../contracts/plan.js';

@@ -14,7 +14,7 @@ import { seededRandom } from '../../std/prng.js';
 import { FIT_EPSILON } from '../bounds.js';
 import { Fleet, isPossible, type Task } from './model.js';
 import { refusedOf } from './refusal.js';
-import type { Before } from './router.js';
+import type { Before } from './routing.js';
 import { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
 

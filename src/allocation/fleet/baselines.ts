@@ -6,7 +6,8 @@
 import { FIT_EPSILON } from '../bounds.js';
 import type { Allocator } from './allocator.js';
 import { keepPlaced, planOf, searchOf } from './allocator.js';
-import type { Fleet, Graph, Task } from './model.js';
+import type { Graph } from './graphs.js';
+import type { Fleet, Task } from './model.js';
 import { Appraiser, type Placed, type State } from './state.js';
 
 /** Combinations tried per session, spread evenly over those that reach the floor. */

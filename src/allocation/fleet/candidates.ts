@@ -5,7 +5,7 @@
  */
 
 import type { Fleet, Task } from './model.js';
-import type { Before } from './router.js';
+import type { Before } from './routing.js';
 import type { State } from './state.js';
 
 /** Of its own site: cameras' machines there can be many. */

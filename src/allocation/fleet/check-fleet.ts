@@ -13,7 +13,7 @@ import {
   type FleetVariant,
 } from '../../contracts/fleet.js';
 import { parseWith } from '../../contracts/schema.js';
-import { inOrder } from './model.js';
+import { inOrder } from './graphs.js';
 
 /** Alternatives of all handlers x nodes: tables of 41 bytes each, so at most some 300 MB. */
 const CELLS_MAX = 8_000_000;

@@ -4,8 +4,9 @@
  * labels are few by design; what it returns when `proved` is the optimum. Bounded by counts, never by a clock.
  */
 import { FIT_EPSILON } from '../bounds.js';
-import type { Fleet, Graph, Task } from './model.js';
-import type { Before } from './router.js';
+import type { Graph } from './graphs.js';
+import type { Fleet, Task } from './model.js';
+import type { Before } from './routing.js';
 import { Appraiser, type Placed, type State } from './state.js';
 
 /** Sessions that are placed together at most. */

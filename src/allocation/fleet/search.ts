@@ -16,7 +16,8 @@ import {
   PRICE_SCALE_LAST,
   PRICE_SCALE_PRESSURE,
 } from './prices.js';
-import { type Before, Router } from './router.js';
+import { Router } from './router.js';
+import type { Before } from './routing.js';
 import { Appraiser, type Placed, PRICE_SLOPE, State } from './state.js';
 
 /** Sessions taken out in one step, at most, beside the one it is about. */

@@ -3,7 +3,8 @@
  * touches its own resources only, prices included. Invariant: `used` is the sum of what the placed sessions take.
  */
 import { FIT_EPSILON } from '../bounds.js';
-import type { Fleet, Graph, Task } from './model.js';
+import type { Graph } from './graphs.js';
+import type { Fleet, Task } from './model.js';
 
 /** How steeply a price rises with utilisation: e^-PRICE_SLOPE of the full price on an empty resource. */
 export const PRICE_SLOPE = 6;

@@ -1,5 +1,6 @@
 /** One variant of one session at given prices of resources: what a handler on a node costs, and a packet between two. */
-import type { Fleet, Graph, Task } from '../model.js';
+import type { Graph } from '../graphs.js';
+import type { Fleet, Task } from '../model.js';
 
 export class PricedGraph {
   constructor(

@@ -8,7 +8,8 @@
  * than the truth, which is what a bound needs. Shared models' memory is left out likewise.
  */
 import { FIT_EPSILON } from '../../bounds.js';
-import type { Fleet, Graph, Task } from '../model.js';
+import type { Graph } from '../graphs.js';
+import type { Fleet, Task } from '../model.js';
 import { ADMITTED_UTILITY, type Appraiser, type Placed } from '../state.js';
 import { type Arrival, arrivalsOf, type Label } from './arrivals.js';
 import { PricedGraph } from './priced-graph.js';
