@@ -33,7 +33,7 @@ export function rejection(input: RejectionInput): string | null {
   return (
     pinRejection(input) ??
     stateRejection(handler, node, request) ??
-    requirementRejection(handler, node) ??
+    requirementRejection(handler, node, request) ??
     (enforced ? capacityRejection(node, need, request.objective.fps) : null)
   );
 }
@@ -57,8 +57,9 @@ function stateRejection(handler: GraphHandler, node: SnapshotNode, { previous }:
   return installed ? null : `no handler type ${handler.handler_type}`;
 }
 
-function requirementRejection(handler: GraphHandler, node: SnapshotNode): string | null {
+function requirementRejection(handler: GraphHandler, node: SnapshotNode, { stay }: PlanRequest): string | null {
   const { label, gpu } = handler.require;
+  if (stay !== undefined && !node.labels.includes(stay)) return `lacks label ${stay}, which the session stays with`;
   if (label !== undefined && !node.labels.includes(label)) return `lacks label ${label}`;
   return gpu === true && node.gpus === 0 ? 'needs a gpu' : null;
 }

@@ -26,6 +26,10 @@ describe('verifyPlan', () => {
     expect(verifyPlan(plan, asked, snapshotOf(changed({ up: false })))[0]).toContain('node is lost');
     expect(verifyPlan(plan, asked, snapshotOf(changed({ drained: true })))[0]).toContain('node is drained');
     expect(verifyPlan(plan, asked, snapshotOf(changed({ mem_mb_free: 10 }))).join()).toContain('memory MiB');
+    expect(verifyPlan(plan, { ...asked, stay: 'lab' }, snapshotOf(nodes))[0]).toContain('node lacks label lab');
+    const there = plan.handlers.map(({ handler_id, node_id, alternative }) => ({ handler_id, node_id, alternative }));
+    const held = { ...asked, previous: there };
+    expect(verifyPlan(plan, held, snapshotOf(changed({ drained: true })))).toEqual([]);
     expect(verifyPlan(plan, { ...asked, source_node: 1 }, snapshotOf(nodes)).join()).toContain(
       'source_node 0 is not 1',
     );

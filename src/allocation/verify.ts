@@ -129,6 +129,8 @@ class Check {
     if (pin?.kind === 'source' && node.node_id !== this.request.source_node) return 'not on the source node';
     if (pin?.kind === 'node' && node.node_id !== pin.node_id) return `not on node ${pin.node_id}`;
     if (pin?.kind === 'label' && !node.labels.includes(pin.label)) return `node lacks label ${pin.label}`;
+    const { stay } = this.request;
+    if (stay !== undefined && !node.labels.includes(stay)) return `node lacks label ${stay}`;
     const { label, gpu } = handler.require;
     if (label !== undefined && !node.labels.includes(label)) return `node lacks label ${label}`;
     return gpu === true && node.gpus === 0 ? 'node has no gpu' : null;

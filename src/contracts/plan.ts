@@ -108,6 +108,10 @@ export interface PlanRequest {
   readonly source_node: number;
   /** Force one variant (variant_name, or the joined names of the chosen alternatives, `ssd+faceres`). */
   readonly variant?: string;
+  /** What keeping it is worth against others; 1 when absent. */
+  readonly weight?: number;
+  /** Label that every node of the session must have. */
+  readonly stay?: string;
   /** Where the session runs now; staying put wins between otherwise equal plans. */
   readonly previous?: readonly Placement[];
 }

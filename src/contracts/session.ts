@@ -49,6 +49,17 @@ export const SessionRequestSchema = Type.Object(
     objective: Type.Optional(ObjectiveSchema),
     delivery: Type.Optional(DeliverySchema),
     variant: Type.Optional(Type.String({ minLength: 1 })),
+    weight: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        maximum: 1000,
+        description:
+          'What keeping it is worth against others, 1 when absent: the heavier are placed again first, and relieved last',
+      }),
+    ),
+    stay: Type.Optional(
+      Type.String({ minLength: 1, description: 'Label that every node of the session must have (privacy)' }),
+    ),
     /** Overrides of handler parameters by handler_name: `{"recognize": {"classifier": "people/"}}`. */
     params: Type.Optional(Type.Record(Type.String(), Type.Record(Type.String(), Type.Unknown()))),
     start: Type.Boolean({ default: true, description: 'false: prepare only, start later' }),
@@ -92,6 +103,8 @@ export const SessionViewSchema = Type.Object({
   generation: Type.Integer(),
   delivery: DeliverySchema,
   objective: ObjectiveSchema,
+  weight: Type.Number(),
+  stay: Type.Optional(Type.String()),
   plan: SessionPlanSchema,
   created_at: Type.Number(),
   problem: Type.Optional(Type.String()),

@@ -1,5 +1,13 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { startTestCluster, type TestCluster, type TestClusterOptions, until } from './cluster.testing.js';
+import {
+  CAMERA,
+  EDGE_1,
+  EDGE_2,
+  startTestCluster,
+  type TestCluster,
+  type TestClusterOptions,
+  until,
+} from './cluster.testing.js';
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());
@@ -171,5 +179,44 @@ describe('a node is lost', () => {
     expect(used.reduce((sum, handler) => sum + handler.cpu_ms_per_s, 0)).toBeLessThanOrEqual(3200);
     expect(views.length - there.length).toBe(2);
     expect(edge2.sessions.size).toBe(4);
+  });
+});
+
+describe('a session says what it is worth and where it stays', () => {
+  it('the heavier one gets the place that is left', async () => {
+    const nodes = [CAMERA, EDGE_1, { ...EDGE_2, facts: { cpu_cores: 1 } }];
+    cluster = await startTestCluster({ nodes });
+    const { client } = cluster;
+    const request = { service: 'faces', objective: { fps: 20, accuracy_min: 0.95 } };
+    const ids: number[] = [];
+    for (const weight of [undefined, 5, 2]) {
+      const { session_id } = await client.createSession({ ...request, ...(weight === undefined ? {} : { weight }) });
+      await cluster.awaitState(session_id!, 'running');
+      ids.push(session_id!);
+    }
+    expect((await client.sessions()).map((one) => one.weight)).toEqual([1, 5, 2]);
+    expect((await client.fleet()).sessions.map((one) => one.weight)).toEqual([1, 5, 2]);
+    await cluster.edge1.kill();
+    const [light, heavy, middle] = ids;
+    for (const id of [light!, middle!]) await cluster.awaitState(id, 'suspended');
+    expect((await cluster.awaitState(heavy!, 'running')).plan.handlers[1]!.node_name).toBe('edge-2');
+  });
+
+  it('no part of it leaves the label that it stays with, also after a loss', async () => {
+    const site = (node: typeof CAMERA) => ({ ...node, labels: [...(node.labels ?? []), 'site-a'] });
+    cluster = await startTestCluster({ nodes: [site(CAMERA), EDGE_1, site(EDGE_2)] });
+    const { client } = cluster;
+    const { session_id, plan } = await client.createSession({ service: 'faces', stay: 'site-a' });
+    expect(plan.handlers[1]!.node_name).toBe('edge-2');
+    expect(plan.handlers[1]!.candidates.find((one) => one.node_name === 'edge-1')!.rejected).toBe(
+      'lacks label site-a, which the session stays with',
+    );
+    await cluster.awaitState(session_id!, 'running');
+    expect(await client.session(session_id!)).toMatchObject({ stay: 'site-a' });
+    expect((await client.fleet()).sessions[0]).toMatchObject({ stay: 'site-a' });
+    await cluster.edge2.kill();
+    await cluster.awaitState(session_id!, 'suspended');
+    const elsewhere = client.createSession({ service: 'faces', stay: 'site-b' });
+    await expect(elsewhere).rejects.toMatchObject({ code: 'SESSION_REFUSED' });
   });
 });

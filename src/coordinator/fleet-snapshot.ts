@@ -121,8 +121,9 @@ function withEndsHeld(service: Service, plan: SessionPlan): Service {
 }
 
 function newSession(session_id: number, request: PlanRequest, named: ServiceNames): FleetSession {
-  const { objective, source_node } = request;
-  return { session_id, service: named.of(request, session_id), objective, source_node, weight: 1 };
+  const { objective, source_node, weight = 1, stay } = request;
+  const session = { session_id, service: named.of(request, session_id), objective, source_node, weight };
+  return stay === undefined ? session : { ...session, stay };
 }
 
 /** Services by what they cost: sessions that differ in nothing that matters share one. */

@@ -28,8 +28,8 @@ const USUAL = 1.15;
 /** Slowness is rounded off at so much: what is slower yet gets nothing placed on it anyway. */
 const SLOW_MAX = 20;
 
-/** Share by which the slowness must change to be told again. */
-const CHANGE_SHARE = 0.2;
+/** Share of the way that the slowness of a slow node goes to what is measured, at each look: it wavers a lot. */
+const FOLLOWING_SHARE = 0.2;
 
 /** A mean is taken over at least so much of `confirmS` and so many packets: single ones waver, and two must agree. */
 const WINDOW_SHARE = 0.6;
@@ -88,9 +88,10 @@ export class NodePace {
     if (this.#paces.size === 0) return measured;
     return measured.map((profile) => {
       const pace = this.#paces.get(profile.node_id);
-      if (pace === undefined) return profile;
       const quickest = this.#quickest.get(keyOf(profile.handler_type, profile.key, profile.node_id));
-      const service_ms = Math.min(quickest ?? profile.service_ms, profile.service_ms) * pace.factor;
+      // What was measured on the slow node only has its slowness in it.
+      if (pace === undefined || quickest === undefined) return profile;
+      const service_ms = Math.min(quickest, profile.service_ms) * pace.factor;
       return { ...profile, service_ms, cpu_ms: profile.cpu_ms * pace.factor };
     });
   }
@@ -109,10 +110,11 @@ export class NodePace {
     return nodes.flatMap((node) => this.#judge(node, slowness.get(node.file.node_id) ?? null, nowMs));
   }
 
-  /** What was never seen there at the usual pace is taken to be slowed down like the rest. */
+  /** What was never seen there at the usual pace is not learnt from a slow node: it would look quick by its own measure. */
   #remember(key: string, serviceMs: number, nodeId: number): void {
     const known = this.#quickest.get(key);
-    this.#quickest.set(key, known === undefined ? serviceMs / this.factorOf(nodeId) : Math.min(known, serviceMs));
+    if (known === undefined && this.factorOf(nodeId) > 1) return;
+    this.#quickest.set(key, Math.min(known ?? serviceMs, serviceMs));
     if (this.#quickest.size > QUICKEST_MAX) this.#quickest.delete(this.#quickest.keys().next().value!);
   }
 
@@ -183,12 +185,12 @@ export class NodePace {
     if (isTime) pace.turnsSinceMs = null;
     const before = pace.factor;
     if (isTime) pace.factor = wasSlow ? 1 : slowness!;
-    else if (wasSlow && isBusy && Math.abs(slowness! - before) > CHANGE_SHARE * before) pace.factor = slowness!;
+    else if (wasSlow && isBusy) pace.factor += FOLLOWING_SHARE * (slowness! - pace.factor);
     // Its samples of the slow time are in profiles until then.
     const isForgotten = pace.factor === 1 && nowMs - pace.slowUntilMs > this.#options.profileWindowMs;
     if (isForgotten && pace.turnsSinceMs === null) this.#paces.delete(node_id);
     else this.#paces.set(node_id, pace);
-    return pace.factor === before ? [] : [this.#told(node, pace.factor, cpu)];
+    return pace.factor > 1 === before > 1 ? [] : [this.#told(node, pace.factor, cpu)];
   }
 
   #told({ file }: RegisteredNode, factor: number, cpu: number | null): LoopEvent {

@@ -78,7 +78,7 @@ describe('the planning loop', () => {
     let processed = 0;
     let service_ms_total = 0;
     /** As heartbeats tell it while each packet takes so long, until the session runs this model. */
-    const runs = (serviceMs: number, model: string, enough = processed + 60) =>
+    const runs = (serviceMs: number, model: string, enough = processed + 30) =>
       until(`${model} runs`, async () => {
         processed += 1;
         service_ms_total += serviceMs * ((await models())[0] === 'small' ? 0.2 : 1);
@@ -93,7 +93,7 @@ describe('the planning loop', () => {
     await runs(40, 'large');
     await runs(120, 'small');
     // It does not look calm because the small one has never been seen at its best.
-    await runs(120, 'small', processed + 200);
+    await runs(120, 'small', processed + 100);
     expect((await cluster.client.events()).filter(({ kind }) => kind === 'node.usual')).toEqual([]);
     const moved = await cluster.awaitEvent('session.moved');
     expect(moved.message).toMatch(

@@ -90,14 +90,18 @@ export class Reconciler {
     const observed = registry.get(nodeId)?.status.sessions ?? new Map<number, ObservedSession>();
     const deletes = this.#deletes.get(nodeId);
     for (const sessionId of deletes?.keys() ?? []) if (!observed.has(sessionId)) deletes?.delete(sessionId);
-    for (const sessionId of observed.keys()) this.kick(sessionId);
+    const concerned = new Set(observed.keys());
     for (const record of table.records()) {
       if (record.stored.ended !== null) continue;
       const waits = record.suspension !== null;
       if (record.nodeIds.has(nodeId) || waits || (change !== 'heartbeat' && record.stored.desired === 'stopped')) {
-        this.kick(record.stored.session_id);
+        concerned.add(record.stored.session_id);
       }
     }
+    const weight = (id: number) => table.get(id)?.stored.request.weight ?? 1;
+    // Places are given in this order.
+    const order = change === 'heartbeat' ? concerned : [...concerned].sort((a, b) => weight(b) - weight(a) || a - b);
+    for (const sessionId of order) this.kick(sessionId);
   }
 
   close(): void {

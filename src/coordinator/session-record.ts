@@ -188,6 +188,8 @@ export function sessionView(record: SessionRecord, registry: NodeRegistry): Sess
     generation: stored.generation,
     delivery: stored.request.delivery ?? 'latest',
     objective: stored.request.objective ?? { fps: stored.plan.fps },
+    weight: stored.request.weight ?? 1,
+    ...(stored.request.stay === undefined ? {} : { stay: stored.request.stay }),
     plan: stored.plan,
     created_at: stored.created_at,
     ...(problem === undefined ? {} : { problem }),

@@ -52,8 +52,17 @@ export function completeRequest(request: SessionRequest, options: CompleteOption
       service: sessionService(service, service.template === null ? complete : request, options.types),
       objective,
       source_node,
-      ...(request.variant === undefined ? {} : { variant: request.variant }),
+      ...wishes(request),
     },
+  };
+}
+
+/** What a session may ask for beside its objective, as far as it does. */
+export function wishes({ variant, weight, stay }: SessionRequest): Pick<PlanRequest, 'variant' | 'weight' | 'stay'> {
+  return {
+    ...(variant === undefined ? {} : { variant }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(stay === undefined ? {} : { stay }),
   };
 }
 

@@ -17,7 +17,7 @@ import type { NodePace } from './node-pace.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
 import { placementOf, planNodes, recordOf, type SessionRecord } from './session-record.js';
-import { findService, sessionService } from './session-request.js';
+import { findService, sessionService, wishes } from './session-request.js';
 import { allocatorSnapshot } from './snapshot.js';
 
 /** Ended sessions that stay in memory and in listings; older ones are read from the store when they are asked for. */
@@ -180,7 +180,7 @@ export class SessionTable {
       service,
       objective: request.objective ?? { fps: plan.fps },
       source_node: plan.source_node,
-      ...(request.variant === undefined ? {} : { variant: request.variant }),
+      ...wishes(request),
       ...(suspension?.kind === 'placement' ? {} : { previous: placementOf(plan) }),
     };
   }

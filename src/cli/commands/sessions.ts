@@ -28,6 +28,8 @@ interface StartFlags {
   readonly minAccuracy?: number;
   readonly delivery?: 'latest' | 'all';
   readonly variant?: string;
+  readonly weight?: number;
+  readonly stay?: string;
   readonly param?: HandlerParams;
   readonly id?: number;
   readonly dryRun?: boolean;
@@ -92,6 +94,8 @@ function addStart(session: Command): void {
     .option('--min-accuracy <n>', '0 to 1', number)
     .option('--delivery <kind>', '`latest` (live, newest wins) or `all` (lossless)')
     .option('--variant <name>', 'force one variant')
+    .option('--weight <n>', 'what keeping it is worth against others, 1 when absent', number)
+    .option('--stay <label>', 'only nodes with this label may run any of it, its source included')
     .option('--param <handler.name=value>', 'a parameter of one handler; may be repeated', handlerParam)
     .option('--id <n>', 'session id to use', integer)
     .option('--dry-run', 'plan and explain, start nothing')
@@ -115,6 +119,8 @@ async function startSession(service: string, flags: StartFlags, command: Command
         objective: objectiveOf(flags),
         delivery: flags.delivery,
         variant: flags.variant,
+        weight: flags.weight,
+        stay: flags.stay,
         params: flags.param,
         session_id: flags.id,
         start: flags.start,
