@@ -48,11 +48,6 @@ test('ids, names and aliases are unique, and the reference keeps its ids', () =>
   }
 });
 
-test("the reference's spelling of thresh is taken", () => {
-  const type = HANDLER_MANIFESTS.find((one) => one.handler_type_id === 13)!;
-  expect(parseParams(type, { tresh: 0.4 }, 'test').params).toMatchObject({ thresh: 0.4 });
-});
-
 test.each(['tx', 'rx'])('%s has no code: the coordinator makes links of them', async (name) => {
   const type = HANDLER_MANIFESTS.find((one) => one.handler_type_name === name)!;
   await expect(type.load()).rejects.toMatchObject({
