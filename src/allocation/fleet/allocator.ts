@@ -24,6 +24,9 @@ export const STICKINESS = 0.05;
 /** Attempts to admit one refused session by ejection. */
 const EJECTIONS_PER_SESSION = 4;
 
+/** Refused sessions for which every node is looked at to say why; for the others the candidates of a decision. */
+const REFUSED_THOROUGH_MAX = 200;
+
 export interface AllocateFleetOptions {
   readonly seed: number;
   /** Steps of the search; 0 = stop after the repair. */
@@ -172,11 +175,15 @@ export function stillHolds(fleet: Fleet, task: Task, appraiser: Appraiser): Plac
   return isQuick && Math.log(placed.accuracy) >= task.lnAccuracyMin ? placed : null;
 }
 
+const idOf = ({ state }: FleetSearch, task: number): number => state.fleet.tasks[task]!.session.session_id;
+
 export function planOf(algorithm: string, search: FleetSearch): FleetPlan {
   const { state } = search;
   return {
     ...placementsOf(algorithm, state),
-    refused: search.refused.map((task) => refusedOf(task, search)).sort((a, b) => a.session_id - b.session_id),
+    refused: [...search.refused]
+      .sort((a, b) => idOf(search, a) - idOf(search, b))
+      .map((task, index) => refusedOf(task, search, index < REFUSED_THOROUGH_MAX)),
   };
 }
 

@@ -50,9 +50,25 @@ describe('a plan for many sessions', () => {
     expect(admitted).toBeGreaterThan(20);
   });
 
-  test('is the same for the same seed and snapshot', () => {
-    const snapshot = instanceOf({ nodes: 12, sessions: 50, seed: 3, load: 2 });
-    expect(plan(snapshot, { seed: 7 })).toEqual(plan(snapshot, { seed: 7 }));
+  test('is the same for the same seed, snapshot and state', () => {
+    fc.assert(
+      fc.property(varied, fc.integer({ min: 1, max: 99 }), (snapshot, seed) => {
+        const first = plan(snapshot, { seed, iterations: 60 });
+        expect(plan(snapshot, { seed, iterations: 60 })).toEqual(first);
+        const [lost, ...rest] = running(snapshot, first).nodes;
+        const after = { ...running(snapshot, first), nodes: [{ ...lost!, up: false }, ...rest] };
+        expect(plan(after, { seed, iterations: 60 })).toEqual(plan(after, { seed, iterations: 60 }));
+      }),
+      { numRuns: 10 },
+    );
+  });
+
+  test('of far more sessions than there is room for is made all the same, and says of each why it has no place', () => {
+    const snapshot = instanceOf({ nodes: 8, sessions: 4000, seed: 1 });
+    const { sessions, refused } = plan(snapshot, { iterations: 50 });
+    expect(sessions.length).toBeGreaterThan(10);
+    expect(sessions.length + refused.length).toBe(4000);
+    expect(refused.every(({ reason }) => /has no room|keeps|not reached/.test(reason))).toBe(true);
   });
 
   test('does not move anything when nothing happened', () => {
@@ -145,6 +161,11 @@ describe('a bad snapshot', () => {
 
   test.each([
     ['/nodes/0/cpu_cores', { ...good, nodes: [{ ...node, cpu_cores: -2 }] }],
+    ['/nodes/0/mem_mb', { ...good, nodes: [{ ...node, mem_mb: Number.POSITIVE_INFINITY }] }],
+    ['/sessions/0/weight', { ...good, sessions: [{ ...session, weight: Number.NaN }] }],
+    ['/sessions/0/objective/fps', { ...good, sessions: [{ ...session, objective: { fps: -1 } }] }],
+    ['/nodes/0 must not have more keys', { ...good, nodes: [{ ...node, cores: 3 }] }],
+    ['/nodes has 20000 entries', { ...good, nodes: new Array(20_000).fill(node) }],
     ['/nodes/0/speed', { ...good, nodes: [{ ...node, speed: Number.NaN }] }],
     ['/nodes/6/node_id 0 is used twice', { ...good, nodes: [...good.nodes, node] }],
     ['/nodes/0/site nowhere', { ...good, nodes: [{ ...node, site: 'nowhere' }] }],

@@ -10,13 +10,16 @@ import type { Task } from './model.js';
 import type { FleetSearch } from './search.js';
 import type { Placed, State } from './state.js';
 
-/** What binds: the first resource that the place it would like to have would overload. */
-export function refusedOf(task: number, search: FleetSearch): FleetRefused {
+/**
+ * What binds: the first resource that the place it would like to have would overload. Not `thorough`: the place among the
+ * candidates of one decision, for when thousands are refused.
+ */
+export function refusedOf(task: number, search: FleetSearch, thorough = true): FleetRefused {
   const { state } = search;
   const { session, graphs } = state.fleet.tasks[task]!;
   const { session_id, objective } = session;
   if (graphs.length === 0) return { session_id, reason: 'a node that it is pinned to is drained' };
-  const wish = search.ideal(task);
+  const wish = search.ideal(task, thorough);
   if (wish === null) {
     const { fps, latency_ms_max: latency, accuracy_min: accuracy } = objective;
     const wants = [
@@ -24,7 +27,10 @@ export function refusedOf(task: number, search: FleetSearch): FleetRefused {
       ...(latency === undefined ? [] : [`${latency} ms`]),
       ...(accuracy === undefined ? [] : [`accuracy ${accuracy}`]),
     ];
-    return { session_id, reason: `no placement keeps ${wants.join(', ')} even with every node to itself` };
+    return {
+      session_id,
+      reason: `no placement keeps ${wants.join(', ')} even with ${thorough ? 'every node' : 'the nodes that were looked at'} to itself`,
+    };
   }
   const full = state.overloads(wish);
   return {

@@ -18,7 +18,8 @@ import {
 } from './prices.js';
 import { Router } from './router.js';
 import type { Before } from './routing.js';
-import { Appraiser, type Placed, PRICE_SLOPE, State } from './state.js';
+import { Appraiser, type Placed, State } from './state.js';
+import { StepCost } from './step-cost.js';
 
 /** Sessions taken out in one step, at most, beside the one it is about. */
 const TAKEN_OUT_MAX = 7;
@@ -70,10 +71,8 @@ export class FleetSearch {
   /** Tasks without a place, and where each stands in the list (-1: placed). */
   readonly #refused: number[] = [];
   readonly #refusedAt: Int32Array;
-  // Marks of the step at hand.
   readonly #taskMark: Uint32Array;
-  readonly #resourceMark: Uint32Array;
-  readonly #oldLoad: Float64Array;
+  readonly #cost: StepCost;
   #stamp = 0;
   #scale = PRICE_SCALE_EMPTY;
 
@@ -93,8 +92,7 @@ export class FleetSearch {
     this.#candidates = new Candidates(this.state);
     this.#refusedAt = new Int32Array(fleet.tasks.length).fill(-1);
     this.#taskMark = new Uint32Array(fleet.tasks.length);
-    this.#resourceMark = new Uint32Array(fleet.resourceCount);
-    this.#oldLoad = new Float64Array(fleet.resourceCount);
+    this.#cost = new StepCost(this.state);
     for (let task = 0; task < fleet.tasks.length; task++) this.#note(task);
   }
 
@@ -129,15 +127,14 @@ export class FleetSearch {
     this.#note(task);
   }
 
-  /** Where the task would go if there were room everywhere; null when no placement keeps its promises. */
-  ideal(task: number): Placed | null {
-    return this.#router.route({
-      task: this.#fleet.tasks[task]!,
-      candidates: this.#candidates.all(),
-      before: null,
-      stickiness: 0,
-      ignoreCapacity: true,
-    });
+  /**
+   * Where the task would go if there were room everywhere; null when no placement keeps its promises. Over all nodes, or
+   * over the candidates of one decision.
+   */
+  ideal(task: number, overAll = true): Placed | null {
+    const one = this.#fleet.tasks[task]!;
+    const candidates = overAll ? this.#candidates.all() : this.#candidates.of(one, null, this.#random);
+    return this.#router.route({ task: one, candidates, before: null, stickiness: 0, ignoreCapacity: true });
   }
 
   /** One attempt to admit a refused task by placing at most EJECTED_MAX others anew. */
@@ -257,36 +254,27 @@ export class FleetSearch {
   /** Takes out `task` (if placed) and up to `others` that share its resources, and puts all back in some order. */
   #step(task: number, others: number): void {
     const { state } = this;
-    const like = state.placed[task] ?? this.#wish(task);
+    const like = state.placed[task] ?? this.ideal(task, false);
     if (like === null) return;
     const tasks = this.#sharers(task, like, others);
     const extra = this.#refused.length > 0 ? this.#refused[this.#below(this.#refused.length)]! : task;
     if (this.#taskMark[extra] !== this.#stamp) tasks.push(extra);
     const old = tasks.map((one) => state.placed[one]!);
     const { utility, moved, weight } = state;
-    this.#noteLoads(old);
+    this.#cost.begin(old);
     for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
     for (const one of this.#shuffled(tasks)) {
       const placed = this.#route(one, this.#random() < DROPPED_SHARE);
       if (placed !== null) this.keep(one, placed);
     }
     const gain = state.utility - utility - this.#stickiness * (state.moved - moved);
-    this.#noteLoads(
-      tasks.map((one) => state.placed[one]!),
-      tasks,
-    );
+    const now = tasks.map((one) => state.placed[one]!);
     const drops = tasks.some((one, at) => old[at] !== null && this.#lasting[one] === 1 && state.placed[one] === null);
-    if (!drops && state.weight >= weight - WEIGHT_EPSILON && gain >= this.#priceRise(old, tasks)) return;
+    if (!drops && state.weight >= weight - WEIGHT_EPSILON && gain >= this.#cost.rise(old, now)) return;
     for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
     tasks.forEach((one, index) => {
       if (old[index] !== null) this.keep(one, old[index]!);
     });
-  }
-
-  #wish(task: number): Placed | null {
-    const one = this.#fleet.tasks[task]!;
-    const candidates = this.#candidates.of(one, null, this.#random);
-    return this.#router.route({ task: one, candidates, before: null, stickiness: 0, ignoreCapacity: true });
   }
 
   /** The task and others drawn from those on its resources, the fullest resources first. */
@@ -322,47 +310,5 @@ export class FleetSearch {
       [order[at], order[other]] = [order[other]!, order[at]!];
     }
     return order;
-  }
-
-  /** Remembers what resources carried before the step; with `tasks` given, those that only the new placements touch. */
-  #noteLoads(placements: readonly (Placed | null)[], tasks?: readonly number[]): void {
-    const { used } = this.state;
-    if (tasks === undefined) {
-      for (const one of placements) {
-        for (const resource of one?.resources ?? []) this.#remember(resource, used[resource]!);
-      }
-      return;
-    }
-    const fresh = new Set<number>();
-    for (const one of placements) {
-      one?.resources.forEach((resource, at) => {
-        if (this.#resourceMark[resource] === this.#stamp && !fresh.has(resource)) return;
-        if (!fresh.has(resource)) this.#remember(resource, used[resource]!);
-        fresh.add(resource);
-        this.#oldLoad[resource]! -= one.amounts[at]!;
-      });
-    }
-  }
-
-  #remember(resource: number, load: number): void {
-    this.#resourceMark[resource] = this.#stamp;
-    this.#oldLoad[resource] = load;
-  }
-
-  /** What the step's change of loads costs: the price curve between the old load and the new one, in utility. */
-  #priceRise(old: readonly (Placed | null)[], tasks: readonly number[]): number {
-    const { price, used } = this.state;
-    const { capacity } = this.#fleet;
-    let rise = 0;
-    for (const one of [...old, ...tasks.map((task) => this.state.placed[task]!)]) {
-      for (const resource of one?.resources ?? []) {
-        if (this.#resourceMark[resource] !== this.#stamp || capacity[resource] === Number.POSITIVE_INFINITY) continue;
-        this.#resourceMark[resource] = 0;
-        const change = (used[resource]! - this.#oldLoad[resource]!) / capacity[resource]!;
-        const now = (price[resource]! * capacity[resource]!) / PRICE_SLOPE;
-        rise += now * (1 - Math.exp(-PRICE_SLOPE * change));
-      }
-    }
-    return rise;
   }
 }
