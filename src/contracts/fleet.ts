@@ -192,7 +192,7 @@ const FleetRunnerUpSchema = Type.Object({
   variant: Type.String(),
   accuracy: Type.Number(),
   latency_ms: Type.Number(),
-  placement: Type.String({ description: 'detect @edge, recognize @cloud' }),
+  placement: Type.String({ description: 'detect small @edge, recognize large @cloud' }),
   why_not: Type.String(),
 });
 export type FleetRunnerUp = Static<typeof FleetRunnerUpSchema>;

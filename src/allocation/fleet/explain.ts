@@ -151,7 +151,11 @@ class Explainer {
       variant: second.graph.variant.variant_name,
       ...{ accuracy: second.accuracy, latency_ms: second.latencyMs },
       placement: second.graph.handlers
-        .map((one, at) => `${one.handler_name} @${this.#fleet.nodes[second.nodes[at]!]!.node_name}`)
+        .map((one, at) => {
+          const name = nameAt(second, at);
+          const what = name === 'default' ? one.handler_name : `${one.handler_name} ${name}`;
+          return `${what} @${this.#fleet.nodes[second.nodes[at]!]!.node_name}`;
+        })
         .join(', '),
       why_not: this.#whyNot(index, placed, second),
     };
