@@ -24,9 +24,9 @@ test('the bound is not below the best that exhaustive search finds, and meets it
       expect(utility).toBeGreaterThanOrEqual(best - 1e-9);
       if (utility - best < 1e-2) met += 1;
     }),
-    { numRuns: 60, seed: 1 },
+    { numRuns: 40, seed: 1 },
   );
-  expect(met).toBeGreaterThan(20);
+  expect(met).toBeGreaterThan(12);
 });
 
 test('the bound is not below any plan, whoever makes it, and the same each time', async () => {
@@ -34,11 +34,11 @@ test('the bound is not below any plan, whoever makes it, and the same each time'
     fc.asyncProperty(varied, fc.boolean(), async (drawn, paths) => {
       const snapshot = paths ? withPaths(drawn) : drawn;
       const plans = [ORCHESTRATOR, ...BASELINES].map((allocator) => planned(snapshot, allocator));
-      const { bound } = await withBound(plans[0]!, snapshot, { roundsMax: 30 });
+      const { bound } = await withBound(plans[0]!, snapshot, { roundsMax: 12 });
       for (const { utility } of plans) expect(utility).toBeLessThanOrEqual(bound!.utility + 1e-6);
-      expect((await withBound(plans[0]!, snapshot, { roundsMax: 30 })).bound).toEqual(bound);
+      expect((await withBound(plans[0]!, snapshot, { roundsMax: 12 })).bound).toEqual(bound);
     }),
-    { numRuns: 12 },
+    { numRuns: 8 },
   );
 });
 
