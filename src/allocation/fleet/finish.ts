@@ -29,6 +29,8 @@ export interface FinishInput {
   readonly before: readonly (Before | null)[];
   /** By task: 1 = stays as it is. */
   readonly fixed: Uint8Array;
+  /** By task: 1 = keeps a place, when it has one. */
+  readonly lasting: Uint8Array;
   /** Utility of a handler that stays. */
   readonly stickiness: number;
 }
@@ -53,7 +55,7 @@ export function finishOf(input: FinishInput): Finish {
   for (const task of open) if (old[task] !== null) state.remove(task);
   const lists = open.map((task) => placementsOf(input, task));
   const found = lists.every((list) => list.length <= KEPT_MAX)
-    ? new Branches(input, open, lists, goal).run()
+    ? new Branches(input, open, lists, goal, old).run()
     : { placed: null, proved: false };
   for (const task of open) if (old[task] !== null) state.add(task, old[task]!);
   return found;
@@ -164,6 +166,8 @@ class Branches {
   readonly #valueRest: Float64Array;
   readonly #weightRest: Float64Array;
   readonly #goal: { value: number; weight: number };
+  /** By task: what it had. */
+  readonly #old: readonly (Placed | null)[];
   #best: (Placed | null)[] | null = null;
   #trials = 0;
 
@@ -172,7 +176,9 @@ class Branches {
     open: readonly number[],
     lists: readonly (readonly Placed[])[],
     goal: { value: number; weight: number },
+    old: readonly (Placed | null)[],
   ) {
+    this.#old = old;
     this.#input = input;
     this.#state = input.state;
     this.#open = open;
@@ -218,6 +224,6 @@ class Branches {
       this.#visit(at + 1);
       state.remove(task);
     }
-    this.#visit(at + 1);
+    if (this.#old[task] === null || this.#input.lasting[task] === 0) this.#visit(at + 1);
   }
 }

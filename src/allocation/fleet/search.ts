@@ -148,7 +148,7 @@ export class FleetSearch {
   finish(): boolean {
     const { state } = this;
     const { placed, proved } = finishOf({
-      ...{ state, before: this.#before, fixed: this.#fixed, stickiness: this.#stickiness },
+      ...{ state, before: this.#before, fixed: this.#fixed, lasting: this.#lasting, stickiness: this.#stickiness },
     });
     const changed = placed?.flatMap((one, task) => (one === state.placed[task] ? [] : [task])) ?? [];
     for (const task of changed) if (state.placed[task] !== null) this.remove(task);
