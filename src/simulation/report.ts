@@ -4,7 +4,6 @@ import type { LoopReason } from '../allocation/fleet/loop.js';
 import { quantile } from '../std/quantile.js';
 import type { Accounts } from './accounts.js';
 import type { ControlPlane } from './control-plane.js';
-import { SETTLED_S } from './fleets.js';
 import type { FrameEnd } from './pipeline.js';
 import type { RecoverySummary } from './recovery.js';
 import type { Size, Visitor } from './scenario.js';
@@ -46,7 +45,7 @@ export interface Report {
     /** Moves of sessions, one that moved twice counted twice. */
     readonly sessions: number;
     readonly by_reason: Readonly<Record<Exclude<LoopReason, 'placed'>, number>>;
-    /** From SETTLED_S on: handlers, and the most sessions in one minute as a share of those that run at the end. */
+    /** From the scenario's `settledS` on: handlers, and the most sessions in one minute as a share of those that run at the end. */
     readonly handlers_settled: number;
     readonly share_per_minute_max: number;
   };
@@ -74,6 +73,7 @@ export interface ReportInput {
   readonly seed: number;
   readonly size: Size;
   readonly durationS: number;
+  readonly settledS: number;
   readonly framesS: number;
   readonly visitors: readonly Visitor[];
   readonly accounts: Accounts;
@@ -97,13 +97,13 @@ export function reportOf(input: ReportInput): Report {
     attainment: share(promised),
     served: share(offered),
     accuracy: ends.in_time === 0 ? null : accounts.accuracySum / ends.in_time,
-    moves: movesOf(control),
+    moves: movesOf(control, input.settledS),
     recovery: input.recovery,
     latency: compared(accounts, control),
   };
 }
 
-function movesOf({ moves, running }: ControlPlane): Report['moves'] {
+function movesOf({ moves, running }: ControlPlane, settledS: number): Report['moves'] {
   const byReason = { repaired: 0, left: 0, made_room: 0, relieved: 0, improved: 0 };
   let handlers = 0;
   let settled = 0;
@@ -111,7 +111,7 @@ function movesOf({ moves, running }: ControlPlane): Report['moves'] {
   for (const one of moves) {
     handlers += one.handlers;
     if (one.why !== 'placed') byReason[one.why] += one.handlers;
-    if (one.atS < SETTLED_S) continue;
+    if (one.atS < settledS) continue;
     settled += one.handlers;
     const minute = Math.floor(one.atS / 60);
     perMinute.set(minute, (perMinute.get(minute) ?? new Set()).add(one.session_id));

@@ -44,6 +44,8 @@ export interface Script {
   readonly events: readonly WorldEvent[];
   readonly windows: readonly Window[];
   readonly durationS: number;
+  /** Moves are counted apart from here on; SETTLED_S when absent. */
+  readonly settledS?: number;
 }
 
 export interface Scenario {

@@ -10,6 +10,7 @@ import { Calendar } from './calendar.js';
 import { Chance } from './chance.js';
 import { ControlPlane } from './control-plane.js';
 import { DataPlane } from './data-plane.js';
+import { SETTLED_S } from './fleets.js';
 import type { Frame, FrameEnd } from './pipeline.js';
 import { Recovery } from './recovery.js';
 import { type Report, reportOf } from './report.js';
@@ -74,7 +75,7 @@ class Simulation {
   }
 
   run(): Report {
-    const { visitors, events, windows, durationS } = this.#script;
+    const { visitors, events, windows, durationS, settledS = SETTLED_S } = this.#script;
     for (const one of visitors) this.#atS(one.fromS, () => this.#comes(one));
     for (const one of events) this.#atS(one.atS, () => this.#happens(one));
     for (const { fromS, untilS } of windows) this.#atS(fromS, () => this.#film(untilS));
@@ -84,7 +85,7 @@ class Simulation {
     this.#calendar.runUntil(durationS * 1000);
     const { scenario, size, seed, allocator } = this.#options;
     return reportOf({
-      ...{ scenario: scenario.name, algorithm: allocator.name, seed, size, durationS },
+      ...{ scenario: scenario.name, algorithm: allocator.name, seed, size, durationS, settledS },
       ...{ framesS: windows.reduce((sum, one) => sum + one.untilS - one.fromS, 0) },
       ...{ accounts: this.#accounts, control: this.#control, recovery: this.#recovery.summary() },
       visitors,
