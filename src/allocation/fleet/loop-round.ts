@@ -39,8 +39,8 @@ export class Round {
   readonly #stays = new Map<number, string>();
   readonly #movedBefore: number;
   #spent = 0;
-  /** An improvement has been left out for want of budget. */
-  #isCurbed = false;
+  /** A step of an improvement has been left out for want of budget. */
+  #isDear = false;
 
   constructor(input: LoopInput, before: LoopState) {
     this.#input = input;
@@ -250,8 +250,13 @@ export class Round {
     this.#search.climb(STRETCH_STEPS);
     const isDear = this.#costOf(this.#changedFrom(first)) > this.#left();
     if (!isDear && worth() > least) return;
-    if (isDear) this.#isCurbed = true;
+    if (isDear) this.#isDear = true;
     this.#restore(before);
+  }
+
+  /** More may be possible with a whole budget; what is too dear even then is given up, or wavering figures would move it. */
+  #isCurbed(): boolean {
+    return this.#isDear && this.#movedBefore > 0;
   }
 
   /** Handlers that move; a session that had no place costs nobody anything. */
@@ -339,7 +344,7 @@ export class Round {
       improvedAtS: improved ? atS : this.#before.improvedAtS,
       troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,
       // What has just been placed was not looked at: there is something left to improve.
-      isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0 || this.#isCurbed)),
+      isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0 || this.#isCurbed())),
     };
   }
 }
