@@ -60,6 +60,7 @@ export function explainedRequest(source_node: number): PlanRequest {
   const handlers = chain.map(
     ([handler_name, alternatives, pinned], index): GraphHandler => ({
       ...{ handler_id: index + 1, handler_name, handler_type: index + 1, handler_type_name: handler_name, post: false },
+      share: false,
       at: pinned ? { kind: 'source' } : null,
       require: {},
       alternatives,

@@ -9,7 +9,7 @@ import { normalizeService } from '../src/contracts/service.js';
 import { createCoordinator } from '../src/coordinator/index.js';
 import { Shaper } from '../src/links/shaper.js';
 import { builtInTypes } from '../src/main/handler-types.js';
-import { hostEntry } from '../src/main/package-facts.js';
+import { hostEntry, modelEntry } from '../src/main/package-facts.js';
 import { createNodeAgent } from '../src/node/index.js';
 import { systemClock } from '../src/std/clock.js';
 import { silentLogger } from '../src/std/logger.js';
@@ -49,7 +49,16 @@ async function startNode(node_id: number): Promise<NodeFile> {
   const common = { clock: systemClock(), logger: silentLogger, token: null };
   const agent = await createNodeAgent({
     ...{ ...common, host: '127.0.0.1', port: 0, nodeId: node_id, nodeName: NAMES[node_id]!, version: '0', labels: [] },
-    ...{ insecure: false, types, hostEntry: hostEntry(), dataDir, cacheDir: dataDir, allow: [], cpuCores: 4 },
+    ...{
+      insecure: false,
+      types,
+      hostEntry: hostEntry(),
+      modelEntry: modelEntry(),
+      dataDir,
+      cacheDir: dataDir,
+      allow: [],
+      cpuCores: 4,
+    },
     ...{ threads: 1, collector: null, measureSpeed: () => 1 },
   });
   closers.push(async () => {

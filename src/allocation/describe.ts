@@ -61,6 +61,7 @@ function describeHandler(placed: Placed, at: number, options: DescribeOptions): 
     alternative: option.alternative.name,
     params: option.alternative.params,
     post: handler.post,
+    ...(handler.share ? { share: true } : {}),
     compute_ms: option.computeMs[index]!,
     queue_ms: option.queueMs[index]!,
     cpu_ms_per_s: option.cpu[index]!,

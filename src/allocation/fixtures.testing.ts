@@ -53,6 +53,7 @@ export function handler(handler_id: number, handler_name: string, given: Partial
     handler_type: handler_id + 2,
     handler_type_name: handler_name,
     post: false,
+    share: false,
     at: null,
     require: {},
     alternatives: [alternative('default')],

@@ -71,7 +71,10 @@ export interface NodeConfig {
   readonly hostCpus: number | null;
   readonly outputsMb: number;
   readonly spareHosts: number;
-  readonly threads: number;
+  /** Null: by cores and handlers. */
+  readonly threads: number | null;
+  readonly shareBatchMax: number;
+  readonly shareWaitMs: number;
   readonly dataDir: string;
   readonly allow: readonly string[];
   /** Command lines that external handlers may start. */
@@ -141,7 +144,9 @@ export function loadNodeConfig(file: string): NodeConfig {
     hostCpus: node.host_cpus ?? null,
     outputsMb: node.outputs_mb,
     spareHosts: node.spare_hosts,
-    threads: node.threads ?? 1,
+    threads: node.threads ?? null,
+    shareBatchMax: node.share_batch,
+    shareWaitMs: node.share_wait_ms,
     dataDir: path(node.data_path),
     allow: sources.allow.map((entry) => (isAddress(entry) ? entry : path(entry))),
     commands: external.commands,

@@ -180,7 +180,26 @@ export const NodeConfFileSchema = Type.Object({
       description:
         'Handler hosts that are kept started without a session (ours), about 95 MiB each: what is moved here, or was lost elsewhere, runs a second sooner.',
     }),
-    threads: Type.Optional(Type.Integer({ minimum: 1, description: 'Threads of one inference (ours). Default: 1.' })),
+    threads: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description:
+          'Threads of one inference (ours). Default: the cores divided by the inferences that run on the node, at most 4; 1 for models that take less than 5 ms.',
+      }),
+    ),
+    share_batch: Type.Integer({
+      minimum: 1,
+      maximum: 256,
+      default: 16,
+      description: 'Pictures of one inference of a shared model, where it takes several (ours).',
+    }),
+    share_wait_ms: Type.Number({
+      minimum: 0,
+      maximum: 1000,
+      default: 0,
+      description:
+        'How long an inference of a shared model may wait for pictures of other sessions, ms (ours): never beyond a deadline. Worth more than 0 on a GPU.',
+    }),
     outputs_mb: Type.Integer({
       minimum: 1,
       maximum: 1_000_000_000,

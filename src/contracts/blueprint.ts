@@ -1,12 +1,16 @@
 /** A blueprint is a node's share of a session: handlers and links. Both the reference's form and the form on our own wire. */
 import Type, { type Static } from 'typebox';
 import { OrchestratorError } from './errors.js';
-import { type HandlerType, type HandlerTypeRegistry, parseParams } from './handler-type.js';
+import { checkShares, type HandlerType, type HandlerTypeRegistry, parseParams } from './handler-type.js';
 import { HANDLERS_MAX } from './limits.js';
 
 export const HandlerTypeRefSchema = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ minLength: 1 })]);
 
 export const DeliverySchema = Type.Enum(['latest', 'all']);
+
+export const ShareSchema = Type.Boolean({
+  description: 'True: its models are loaded once on a node, for all sessions that run them there with `share`',
+});
 
 export const BlueprintHandlerSchema = Type.Object(
   {
@@ -17,6 +21,7 @@ export const BlueprintHandlerSchema = Type.Object(
     post: Type.Optional(
       Type.Boolean({ description: 'Inputs without a link are fed by POST; without it they are an error' }),
     ),
+    share: Type.Optional(ShareSchema),
   },
   { additionalProperties: false },
 );
@@ -131,6 +136,7 @@ export function resolveBlueprint(blueprint: Blueprint, options: ResolveOptions):
       });
     }
     const type = options.types.get(handler.handler_type, where);
+    if (handler.share === true) checkShares(type, where);
     const parsed = parseParams(type, handler.params, where);
     warnings.push(...parsed.warnings);
     handlers.set(handler.handler_id, { handler, type, params: parsed.params });

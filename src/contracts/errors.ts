@@ -96,6 +96,18 @@ export const ERROR_CATALOGUE = {
     help: 'A handler could not be created or keeps failing; its own message is attached.',
   },
   HANDLER_TIMEOUT: { status: 504, help: 'A handler did not become ready within the prepare time-out.' },
+  MODEL_EXITED: {
+    status: 500,
+    help: 'A model process, which several handlers of a node share, ended while a packet was in it; it is started again.',
+  },
+  DEADLINE_PASSED: {
+    status: 504,
+    help: 'The deadline of a packet passed while it waited for a shared model; it counts as late.',
+  },
+  SHARE_UNSUPPORTED: {
+    status: 400,
+    help: 'A file says "share" of a handler type whose models cannot be shared by the sessions of a node.',
+  },
   HOST_EXITED: { status: 500, help: 'A handler host (subprocess) ended unexpectedly; it is restarted with backoff.' },
   HANDLER_STALLED: {
     status: 500,

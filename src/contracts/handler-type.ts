@@ -13,6 +13,12 @@ export const CostSchema = Type.Object(
     cpu_ms: Type.Number({ minimum: 0, default: 1, description: 'CPU time per packet on a node of speed 1, ms' }),
     gpu_ms: Type.Number({ minimum: 0, default: 0, description: 'GPU time per packet on a node of speed 1, ms' }),
     mem_mb: Type.Number({ minimum: 0, default: 64, description: 'Resident memory of the handler with its model, MiB' }),
+    model_mb: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        description: 'Part of mem_mb that a node needs once for all sessions which share the model, MiB',
+      }),
+    ),
     out_bytes: Type.Integer({ minimum: 0, default: 1024, description: 'Bytes of one output packet on a link' }),
   },
   { additionalProperties: false },
@@ -40,6 +46,11 @@ export const HandlerTypeFileSchema = Type.Object(
     inputs: Type.Optional(Type.Array(InputPortSchema)),
     outputs: Type.Optional(Type.Array(OutputPortSchema)),
     cost: Type.Optional(CostSchema),
+    share: Type.Optional(
+      Type.Boolean({
+        description: 'What handlers of this type do whose service does not say `share`; false when absent',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -59,6 +70,10 @@ export interface HandlerType {
   readonly cost: Cost;
   /** `own`: a handler host of its own. `shared`: shares the host of the handler it feeds (or is fed by) on its node. */
   readonly host: 'own' | 'shared';
+  /**
+   * Whether sessions of one node may share its models: absent where they cannot, else whether handlers do that do not say.
+   */
+  readonly share?: boolean | undefined;
 }
 
 /** A handler's type as files write it: id or name. */
@@ -87,7 +102,10 @@ export class HandlerTypeRegistry {
         `handler_type_id ${file.handler_type_id} is ${known.handler_type_name}, not ${file.handler_type_name}`,
       );
     }
+    const share = file.share ?? known?.share;
+    if (file.share === true) checkShares({ ...file, share: known?.share }, `handler type ${file.handler_type_name}`);
     this.#add({
+      ...(share === undefined || known?.share === undefined ? {} : { share }),
       handler_type_id: file.handler_type_id,
       handler_type_name: file.handler_type_name,
       aliases: known?.aliases ?? [],
@@ -119,6 +137,13 @@ export class HandlerTypeRegistry {
       { handler_type: ref },
     );
   }
+}
+
+/** Throws SHARE_UNSUPPORTED for a type whose models cannot be loaded once for several sessions. */
+export function checkShares(type: Pick<HandlerType, 'handler_type_name' | 'share'>, where: string): void {
+  if (type.share !== undefined) return;
+  const message = `${where}: handler_type ${type.handler_type_name} cannot share a model; leave "share" out`;
+  throw new OrchestratorError('SHARE_UNSUPPORTED', message, { handler_type: type.handler_type_name });
 }
 
 /** The reference spells it `tresh`; both are taken. */

@@ -124,6 +124,15 @@ export const LinkStatsSchema = Type.Object({
 });
 export type LinkStats = Static<typeof LinkStatsSchema>;
 
+/** A model that one process of the node serves to all handlers that share it. */
+export const SharedModelSchema = Type.Object({
+  model: Type.String(),
+  pid: Nullable(Type.Integer()),
+  threads: Type.Integer({ description: 'Of each of its inferences' }),
+  handlers: Type.Integer({ description: 'Handlers of this node that hold it' }),
+  restarts: Type.Integer(),
+});
+
 export const ObservedHandlerSchema = Type.Object({
   handler_id: Type.Integer(),
   handler_name: Type.String(),
@@ -134,6 +143,8 @@ export const ObservedHandlerSchema = Type.Object({
   error: Type.Optional(Type.String()),
   last_exit: Type.Optional(Type.String({ description: 'Why its host was started again last' })),
   note: Type.Optional(Type.String({ description: 'What the handler says of itself, for example what it waits for' })),
+  threads: Type.Optional(Type.Integer({ description: 'Of each inference of the models that its host has loaded' })),
+  shared_models: Type.Optional(Type.Array(SharedModelSchema, { description: 'Models that it shares with others' })),
   stats: Type.Optional(HandlerStatsSchema),
   links: Type.Array(LinkStatsSchema),
 });

@@ -141,6 +141,7 @@ export const PlannedHandlerSchema = Type.Object({
   alternative: Type.String(),
   params: Type.Record(Type.String(), Type.Unknown()),
   post: Type.Boolean(),
+  share: Type.Optional(Type.Boolean({ description: 'Its models are loaded once on the node' })),
   compute_ms: Type.Number({ description: 'Predicted service time on that node' }),
   queue_ms: Type.Number({ description: 'Predicted wait at its utilisation' }),
   cpu_ms_per_s: Type.Number(),

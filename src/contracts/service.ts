@@ -12,9 +12,17 @@ import {
   BlueprintSchema,
   HandlerTypeRefSchema,
   resolveBlueprint,
+  ShareSchema,
 } from './blueprint.js';
 import { OrchestratorError } from './errors.js';
-import { type Cost, CostSchema, type HandlerType, type HandlerTypeRegistry, parseParams } from './handler-type.js';
+import {
+  type Cost,
+  CostSchema,
+  checkShares,
+  type HandlerType,
+  type HandlerTypeRegistry,
+  parseParams,
+} from './handler-type.js';
 import { HANDLERS_MAX } from './limits.js';
 import { parseWith } from './schema.js';
 
@@ -37,6 +45,7 @@ export const ServiceHandlerSchema = Type.Object(
     handler_type: HandlerTypeRefSchema,
     params: Type.Record(Type.String(), Type.Unknown(), { default: {} }),
     post: Type.Optional(Type.Boolean()),
+    share: Type.Optional(ShareSchema),
     at: Type.Optional(
       Type.Union([Type.String({ minLength: 1 }), Type.Integer({ minimum: 0 })], {
         description: '"source" (the session\'s source node), a node_id, or a label that the node must have',
@@ -77,6 +86,9 @@ export const ServiceFileSchema = Type.Object(
     service_id: Type.Integer({ minimum: 0 }),
     service_name: Type.String({ minLength: 1 }),
     description: Type.Optional(Type.String()),
+    share: Type.Optional(
+      Type.Boolean({ description: '`share` of every handler that does not say it itself and whose type can share' }),
+    ),
     template: Type.Optional(
       Type.Array(
         Type.Object(
@@ -110,6 +122,8 @@ export interface GraphHandler {
   readonly handler_type: number;
   readonly handler_type_name: string;
   readonly post: boolean;
+  /** Its models are loaded once on a node for all sessions that share them. */
+  readonly share: boolean;
   /** Where it must run: the session's source node, a node id, or a node with a label. */
   readonly at:
     | { readonly kind: 'source' }
@@ -150,8 +164,9 @@ export function normalizeService(value: unknown, types: HandlerTypeRegistry, whe
   }
   const warnings: string[] = [];
   const base = { service_id: file.service_id, service_name: file.service_name, description: file.description ?? '' };
-  if (file.template !== undefined) return { ...base, ...templateForm(file.template, types, where, warnings), warnings };
+  if (file.template !== undefined) return { ...base, ...templateForm(file, types, where, warnings), warnings };
   const variants = variantForms(file, types, where, warnings);
+  checkServiceShare(file, variants, types, where);
   const names = variants.map((variant) => variant.variant_name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) {
@@ -171,8 +186,24 @@ function variantForms(file: ServiceFile, types: HandlerTypeRegistry, where: stri
     }
     const links = variant.links ?? (variant.handlers === undefined ? file.links : undefined) ?? [];
     checkChoice(variant.choose ?? {}, handlers, place);
-    return graphForm({ variant, handlers, links, types, place, warnings });
+    return graphForm({ variant, handlers, links, types, place, warnings, serviceShare: file.share });
   });
+}
+
+/** A service that asks for sharing where no handler can share would change nothing, and its author not know. */
+function checkServiceShare(
+  { share }: Pick<ServiceFile, 'share'>,
+  variants: readonly Variant[],
+  types: HandlerTypeRegistry,
+  where: string,
+): void {
+  if (share !== true) return;
+  const handlers = variants.flatMap((variant) => variant.handlers);
+  const used = [...new Set(handlers.map((handler) => handler.handler_type))].map((id) => types.get(id, where));
+  if (used.every((type) => type.share === undefined)) {
+    const names = used.map((type) => type.handler_type_name).join(', ');
+    throw new OrchestratorError('SHARE_UNSUPPORTED', `${where}: share: none of ${names} can share a model`);
+  }
 }
 
 function checkChoice(choose: Record<string, string>, handlers: readonly ServiceHandler[], place: string): void {
@@ -195,9 +226,11 @@ interface GraphFormOptions {
   readonly types: HandlerTypeRegistry;
   readonly place: string;
   readonly warnings: string[];
+  /** `share` of the service. */
+  readonly serviceShare: boolean | undefined;
 }
 
-function graphForm({ variant, handlers, links, types, place, warnings }: GraphFormOptions): Variant {
+function graphForm({ variant, handlers, links, types, place, warnings, serviceShare }: GraphFormOptions): Variant {
   // Defaults are filled in here, so that a plan and the node's profiles know a handler by the same parameters.
   const complete = (type: HandlerType, given: Record<string, unknown>, where: string) => {
     const parsed = parseParams(type, given, where);
@@ -207,6 +240,8 @@ function graphForm({ variant, handlers, links, types, place, warnings }: GraphFo
   const graphHandlers = handlers.map((handler): GraphHandler => {
     const where = `${place}: handler ${handler.handler_id} ${handler.handler_name}`;
     const type = types.get(handler.handler_type, where);
+    if (handler.share === true) checkShares(type, where);
+    const share = handler.share ?? (type.share !== undefined && (serviceShare ?? type.share));
     const chosen = variant.choose?.[handler.handler_name];
     const listed = (handler.alternatives ?? [{ name: 'default', params: {} }]).filter(
       (one) => chosen === undefined || one.name === chosen,
@@ -216,7 +251,7 @@ function graphForm({ variant, handlers, links, types, place, warnings }: GraphFo
       handler_name: handler.handler_name,
       handler_type: type.handler_type_id,
       handler_type_name: type.handler_type_name,
-      post: handler.post === true,
+      ...{ post: handler.post === true, share },
       at: placeOf(handler.at),
       require: handler.require ?? {},
       alternatives: listed.map((one: Static<typeof AlternativeSchema>) => ({
@@ -224,7 +259,7 @@ function graphForm({ variant, handlers, links, types, place, warnings }: GraphFo
         params: complete(type, { ...handler.params, ...one.params }, where),
         // A variant that chooses states the accuracy of the whole chain; factors would count twice.
         accuracy: variant.choose === undefined ? (one.accuracy ?? 1) : 1,
-        cost: { ...type.cost, ...handler.cost, ...one.cost },
+        cost: heldCost({ ...type.cost, ...handler.cost, ...one.cost }, share),
       })),
     };
   });
@@ -243,6 +278,11 @@ function graphForm({ variant, handlers, links, types, place, warnings }: GraphFo
   };
 }
 
+/** What each session holds and, where the model is shared, what the node holds once. */
+function heldCost({ model_mb = 0, ...cost }: Cost, share: boolean): Cost {
+  return share ? { ...cost, mem_mb: Math.max(0, cost.mem_mb - model_mb), model_mb } : cost;
+}
+
 /** The blueprint of a graph with one alternative chosen per handler. */
 export function blueprintOf(
   handlers: readonly GraphHandler[],
@@ -256,6 +296,7 @@ export function blueprintOf(
       handler_type: handler.handler_type,
       params: choose(handler).params,
       ...(handler.post ? { post: true } : {}),
+      ...(handler.share ? { share: true } : {}),
     })),
     links: [...links],
   };
@@ -283,7 +324,7 @@ interface TxRx {
  * when both are given, else in the order in which they stand.
  */
 function templateForm(
-  template: NonNullable<ServiceFile['template']>,
+  { template = [], share }: ServiceFile,
   types: HandlerTypeRegistry,
   where: string,
   warnings: string[],
@@ -324,7 +365,9 @@ function templateForm(
     types,
     place: where,
     warnings,
+    serviceShare: share,
   });
+  checkServiceShare({ share }, [variant], types, where);
   return { template: placement, variants: [variant] };
 }
 

@@ -235,9 +235,10 @@ export function shareOf(stored: StoredSession, node_id: number, { epoch, desired
     ...(latency_ms_max === undefined ? {} : { latency_ms_max }),
     handlers: plan.handlers
       .filter((handler) => handler.node_id === node_id)
-      .map(({ handler_id, handler_name, handler_type, params, post }) => ({
+      .map(({ handler_id, handler_name, handler_type, params, post, share }) => ({
         ...{ handler_id, handler_name, handler_type, params },
         ...(post ? { post: true } : {}),
+        ...(share ? { share: true } : {}),
       })),
     links: plan.links
       .filter((link) => link.source_node === node_id || link.target_node === node_id)

@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Static, TObject } from 'typebox';
 import type { HandlerType } from '../contracts/handler-type.js';
+import type { ModelChoice } from '../contracts/model-process.js';
 import type {
   DataPacket,
   Delivery,
@@ -30,6 +31,8 @@ export interface HandlerContext<P> {
   readonly logger: Logger;
   /** Threads that one inference may use on this node. */
   readonly threads: number;
+  /** How to use models that are loaded once on the node for several sessions; null: this handler loads its own. */
+  readonly sharing: ModelSharing | null;
   /** Converted models and other things that may be made again are kept here. */
   readonly cacheDir: string;
   /** Where sinks of this session write; made by the runtime before the handler is created. */
@@ -44,6 +47,16 @@ export interface HandlerContext<P> {
   allowedUrl(url: string): string;
   /** Says what slow preparation (a model conversion) is doing. */
   progress(message: string): void;
+}
+
+/** What a handler with `share` gets in place of loading its models. */
+export interface ModelSharing {
+  /** Resolves when the model is loaded: the Unix socket of its process. Throws why it cannot be. */
+  open(choice: ModelChoice): Promise<{ readonly socketPath: string; release(): void }>;
+  /** Time left for the packet at work, ms; Infinity without a deadline. */
+  leftMs(): number;
+  /** CPU time that was spent for this handler in another process, ms: it counts as its own. */
+  spent(cpuMs: number): void;
 }
 
 /** A command line that the operator allowed, without a shell. */

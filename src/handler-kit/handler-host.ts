@@ -22,6 +22,7 @@ import type { HandlerManifest } from './define.js';
 import { createHandler, type HostedHandler } from './host-handler.js';
 import { createHostServer, pathOf } from './host-http.js';
 import { HostLinks } from './host-links.js';
+import { HostModels } from './host-models.js';
 import { type FromHost, type HostConfig, REPORT_FLUSH_MS, type ToHost } from './host-protocol.js';
 import { acceptUpgrade } from './host-upgrades.js';
 import { PostedInput } from './posted-input.js';
@@ -48,6 +49,7 @@ export class HandlerHost {
   readonly #options: HandlerHostOptions;
   readonly #handlers = new Map<number, HostedHandler>();
   readonly #links: HostLinks;
+  readonly #models: HostModels;
   readonly #posted = new Map<string, PostedInput>();
   #isWanted = false;
   #config: HostConfig | null = null;
@@ -60,6 +62,7 @@ export class HandlerHost {
 
   constructor(options: HandlerHostOptions) {
     this.#options = options;
+    this.#models = new HostModels(options.send);
     this.#links = new HostLinks({ handlers: this.#handlers, clock: options.clock, logger: options.logger });
   }
 
@@ -84,6 +87,10 @@ export class HandlerHost {
         break;
       case 'ping':
         this.#options.send({ type: 'pong', id: message.id, handlers: this.#statuses() });
+        break;
+      case 'model':
+      case 'no_model':
+        this.#models.take(message);
         break;
       case 'link':
         if (socket !== undefined) {
@@ -158,6 +165,7 @@ export class HandlerHost {
         return createHandler({
           ...{ manifests, config, spec, clock, logger, telemetry, onProgress, onSourceFailed },
           onLedger: this.#tellLedger,
+          openModel: (choice) => this.#models.open(handler_id, choice),
         });
       }),
     );

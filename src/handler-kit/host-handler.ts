@@ -5,6 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { HandlerTypeRegistry, parseParams } from '../contracts/handler-type.js';
+import type { ModelChoice } from '../contracts/model-process.js';
 import type { HandlerState, LinkStats } from '../contracts/node.js';
 import { profileKey } from '../contracts/plan.js';
 import type { LedgerRow, LinkInfo, ProfileSample } from '../contracts/report.js';
@@ -14,7 +15,8 @@ import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
 import { allowedCommand } from './allowed-command.js';
 import { allowedPath, allowedUrl } from './allowed-path.js';
-import type { Handler, HandlerContext, HandlerManifest } from './define.js';
+import { Deadlines } from './deadlines.js';
+import type { Handler, HandlerContext, HandlerManifest, ModelSharing } from './define.js';
 import {
   type HostConfig,
   type HostHandler,
@@ -36,7 +38,18 @@ export interface CreateOptions {
   onProgress(message: string): void;
   onSourceFailed(error: unknown): void;
   onLedger(rows: readonly LedgerRow[]): void;
+  /** Asks the agent for a model of a process of its own. */
+  openModel(choice: ModelChoice): ReturnType<ModelSharing['open']>;
 }
+
+/** What the runtime keeps of a handler's work for its models in other processes. */
+interface Work {
+  readonly deadlines: Deadlines;
+  /** CPU time spent there, ms, not yet reported. */
+  cpuMs: number;
+}
+
+type Params = Record<string, unknown>;
 
 /** An input link: `dialled` says where to, so that a changed address is seen. */
 export interface InputLink {
@@ -53,10 +66,15 @@ export class HostedHandler {
   readonly inputs = new Map<string, InputLink>();
   readonly #account: Account;
   readonly #profileKey: string;
+  readonly #work: Work;
   #reportedBusyMs = 0;
 
-  constructor(options: CreateOptions, manifest: HandlerManifest, handler: Handler, params: Record<string, unknown>) {
+  constructor(
+    options: CreateOptions,
+    { manifest, handler, params, work }: { manifest: HandlerManifest; handler: Handler; params: Params; work: Work },
+  ) {
     const { config, spec, clock, telemetry } = options;
+    this.#work = work;
     this.handlerId = spec.handler_id;
     this.manifest = manifest;
     this.handler = handler;
@@ -74,7 +92,7 @@ export class HostedHandler {
     const common = { handlerId: spec.handler_id, manifest, delivery, speed, clock, logger, telemetry, account };
     this.runner =
       handler.kind === 'processing'
-        ? new HandlerRunner({ ...common, handler })
+        ? new HandlerRunner({ ...common, handler, deadlines: work.deadlines })
         : new SourceRunner({
             ...common,
             handler,
@@ -104,10 +122,12 @@ export class HostedHandler {
     return busyMs;
   }
 
-  /** `cpuMs` of this period; null when nothing was processed in it. */
+  /** `cpuMs` of this period in this process; null when nothing was processed in it. */
   profile(config: HostConfig, timestamp: number, cpuMs: number): ProfileSample | null {
     const period = this.runner.meter.period();
     if (period === null) return null;
+    const elsewhereMs = this.#work.cpuMs;
+    this.#work.cpuMs = 0;
     return {
       timestamp,
       session_id: config.session_id,
@@ -118,7 +138,7 @@ export class HostedHandler {
       service_ms: period.serviceMs / period.packets,
       service_ms_p95: period.serviceMsP95,
       queue_ms: period.queueMs / period.packets,
-      cpu_ms: cpuMs / period.packets,
+      cpu_ms: (cpuMs + elsewhereMs) / period.packets,
       out_bytes: period.emitted === 0 ? 0 : period.outBytes / period.emitted,
     };
   }
@@ -170,8 +190,9 @@ export async function createHandler(options: CreateOptions): Promise<HostedHandl
   try {
     await mkdir(config.outputDir, { recursive: true });
     const module = await manifest.load();
-    const handler = await module.create(contextOf(options, params) as HandlerContext<never>);
-    return new HostedHandler(options, manifest, handler, params);
+    const work = { deadlines: new Deadlines(options.clock), cpuMs: 0 };
+    const handler = await module.create(contextOf(options, params, work) as HandlerContext<never>);
+    return new HostedHandler(options, { manifest, handler, params, work });
   } catch (thrown) {
     const error = toOrchestratorError(thrown);
     const code = error.code === 'INTERNAL' ? 'HANDLER_FAILED' : error.code;
@@ -180,7 +201,17 @@ export async function createHandler(options: CreateOptions): Promise<HostedHandl
   }
 }
 
-function contextOf(options: CreateOptions, params: Record<string, unknown>): HandlerContext<Record<string, unknown>> {
+function sharingOf({ openModel }: CreateOptions, work: Work): ModelSharing {
+  return {
+    open: openModel,
+    leftMs: () => work.deadlines.leftMs(),
+    spent(cpuMs) {
+      work.cpuMs += cpuMs;
+    },
+  };
+}
+
+function contextOf(options: CreateOptions, params: Params, work: Work): HandlerContext<Params> {
   const { config, spec, clock, logger } = options;
   return {
     session_id: config.session_id,
@@ -192,6 +223,7 @@ function contextOf(options: CreateOptions, params: Record<string, unknown>): Han
     clock,
     logger,
     threads: config.threads,
+    sharing: spec.share === true ? sharingOf(options, work) : null,
     cacheDir: config.cacheDir,
     outputDir: config.outputDir,
     allowedPath: (path) => allowedPath(path, config.allow),

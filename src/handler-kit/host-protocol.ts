@@ -5,6 +5,7 @@
  */
 import type { BlueprintHandler, BlueprintLink } from '../contracts/blueprint.js';
 import type { Problem } from '../contracts/errors.js';
+import type { ModelChoice } from '../contracts/model-process.js';
 import type { HandlerState, HandlerStats, LinkStats } from '../contracts/node.js';
 import type { Delivery } from '../contracts/packet.js';
 import type { LedgerRow, LinkInfo, PacketInfo, ProfileSample } from '../contracts/report.js';
@@ -76,6 +77,9 @@ export type ToHost =
   | { readonly type: 'ping'; readonly id: number }
   /** First of all, and when it changes: what this process subtracts from the machine's clock. */
   | { readonly type: 'clock'; readonly correction: ClockCorrection }
+  /** Answer to `model`: where the process with it listens, or why it cannot be loaded. */
+  | { readonly type: 'model'; readonly id: number; readonly socketPath: string }
+  | { readonly type: 'no_model'; readonly id: number; readonly problem: Problem }
   /** Comes with a socket: an accepted `GET` with `Upgrade: orchestrator-link/1` for an output or a worker of a handler here. */
   | { readonly type: 'link'; readonly url: string; readonly headers: Record<string, string>; readonly head: string };
 
@@ -101,6 +105,10 @@ export type FromHost =
   | { readonly type: 'failed'; readonly handler_id: number; readonly problem: Problem }
   | { readonly type: 'progress'; readonly handler_id: number; readonly message: string }
   | { readonly type: 'drained' }
+  /** A handler wants a model that is loaded once for all sessions of the node; `id` is this process's own. */
+  | { readonly type: 'model'; readonly id: number; readonly handler_id: number; readonly choice: ModelChoice }
+  /** It does not need that one any more. What a process holds when it ends counts as given back. */
+  | { readonly type: 'model_released'; readonly id: number }
   | { readonly type: 'pong'; readonly id: number; readonly handlers: readonly HostHandlerStatus[] }
   /** Rows for the collector, at most every REPORT_FLUSH_MS and at most HOST_REPORT_ROWS_MAX rows. */
   | {

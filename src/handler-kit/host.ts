@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { systemClock } from '../std/clock.js';
 import { CorrectedClock } from '../std/corrected-clock.js';
-import type { Logger } from '../std/logger.js';
+import { stderrLogger } from '../std/logger.js';
 import type { HandlerManifest } from './define.js';
 import { HandlerHost } from './handler-host.js';
 import type { FromHost, ToHost } from './host-protocol.js';
@@ -60,13 +60,4 @@ function agentChannel(): AgentChannel {
       exitWhenSent();
     },
   };
-}
-
-/** Lines for the agent's log: the message first, because the agent shows the last one when a host ends. */
-function stderrLogger(): Logger {
-  const write = (context: object, message: string): void => {
-    const fields = Object.keys(context).length === 0 ? '' : ` ${JSON.stringify(context)}`;
-    process.stderr.write(`${message}${fields}\n`);
-  };
-  return { debug() {}, info: write, warn: write, error: write };
 }

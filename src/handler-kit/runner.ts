@@ -9,6 +9,7 @@
  * when it was processed), so a killed host loses nothing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { OrchestratorError } from '../contracts/errors.js';
 import type { HandlerStats } from '../contracts/node.js';
 import type { DataPacket, Delivery, DropReason, Payload } from '../contracts/packet.js';
 import { payloadBytes } from '../links/codec.js';
@@ -19,6 +20,7 @@ import type { Clock } from '../std/clock.js';
 import { type Deferred, deferred } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
 import type { Account } from './account.js';
+import type { Deadlines } from './deadlines.js';
 import { type HandlerManifest, PacketDropped, type ProcessingHandler, type ProcessResult } from './define.js';
 import { HandlerMeter } from './handler-meter.js';
 import { type Finish, InOrder } from './in-order.js';
@@ -43,6 +45,8 @@ export interface RunnerOptions<H> {
   /** Kept by a source (what it emitted) and by a handler where packets end (what became of each). */
   readonly account: Account;
   readonly window?: LinkWindow;
+  /** Kept up with what is at work. */
+  readonly deadlines?: Deadlines;
 }
 
 export class HandlerRunner {
@@ -242,13 +246,14 @@ export class HandlerRunner {
     }
     telemetry.event(handlerId, set.sequence, 'start');
     const startMs = clock.monotonicMs();
+    this.#options.deadlines?.begin(first.deadline);
     const result = await this.#process(set.packets);
+    this.#options.deadlines?.end(first.deadline);
     const busyMs = clock.monotonicMs() - startMs;
     await this.#slowDown(busyMs);
     return () => {
       telemetry.event(handlerId, set.sequence, 'end');
-      if (result instanceof PacketDropped) return this.#dropSet(first, result.reason, result);
-      if (result instanceof Error) return this.#dropSet(first, 'error', result);
+      if (result instanceof Error) return this.#dropSet(first, reasonOf(result), result);
       this.#served(set, startMs, busyMs);
       if (this.#sink) {
         this.meter.delivered((clock.now() - first.timestamp) * 1000);
@@ -382,4 +387,11 @@ export class HandlerRunner {
     const hasEnded = this.#ended !== null && this.#settled >= this.#ended;
     if (receiver.delivery === 'all' || hasEnded) receiver.settle(this.#settled);
   }
+}
+
+/** A packet that waited too long for a shared model is late like any other; one that its process took along went with it. */
+function reasonOf(error: Error): DropReason {
+  if (error instanceof PacketDropped) return error.reason;
+  const code = error instanceof OrchestratorError ? error.code : null;
+  return code === 'DEADLINE_PASSED' ? 'late' : code === 'MODEL_EXITED' ? 'failover' : 'error';
 }

@@ -60,6 +60,7 @@ export function testContext(
     logger: { debug() {}, info() {}, warn: note, error: note },
     threads: 1,
     cacheDir,
+    sharing: null,
     outputDir: outputDir ?? mkdtempSync(join(tmpdir(), 'orchestrator-out-')),
     allowedPath(path) {
       const absolute = resolve(path);

@@ -110,6 +110,25 @@ it is refused by name. HaarDetectFace is OpenCV itself (the optional package \`o
 \`hier_thresh\` of the reference's files are accepted and ignored.
 `;
 
+const SHARING = `
+## Models that sessions share
+
+Each handler loads its own models, unless its service says \`share\`: then a node loads each model once, in a process of its
+own, for all sessions that run it there with \`share\`. What is found is the same. It saves the memory of every further
+session and costs turns: one inference at a time, on the threads that \`[node] threads\` gives it.
+
+\`"share": true\` stands in a service file, for every handler whose type can share; at one handler, whose word counts (\`false\`
+takes it out); or in a file in \`handler_type_path\`, for handlers of that type in services that do not say. Types without
+a model of their own refuse it by name (\`SHARE_UNSUPPORTED\`); the tables below say which can.
+
+Sessions take turns, one request each. Where the net takes several pictures (all but blazeface and centernet), those of one
+size that wait share an inference, \`[node] share_batch\` at most; \`share_wait_ms\` lets an inference wait for more, never
+beyond what a deadline leaves. A packet whose deadline passes in the queue is \`late\`, and not run. When the process
+dies it is started again, and its handlers stay: under \`all\` it runs again what was in it (one packet five times at most), under
+\`latest\` that counts as \`failover\`. It ends with the last handler that holds its model. Reports count its CPU
+where it was spent, its memory in equal parts; \`session show\` names process and holders.
+`;
+
 /** The whole page, in Markdown. */
 export function handlersPage(types: readonly HandlerType[]): string {
   const table = types.map(
@@ -119,7 +138,18 @@ export function handlersPage(types: readonly HandlerType[]): string {
   const overview = ['| id | name | also | in | out | host |', '| --- | --- | --- | --- | --- | --- |', ...table].join(
     '\n',
   );
-  return `${[HEAD, overview, BOXES, CAPTURE, RENDER, EXTERNAL, STAND_INS, '\n## Parameters', ...types.map(section)]
+  return `${[
+    HEAD,
+    overview,
+    BOXES,
+    CAPTURE,
+    RENDER,
+    EXTERNAL,
+    SHARING,
+    STAND_INS,
+    '\n## Parameters',
+    ...types.map(section),
+  ]
     .join('\n')
     .replaceAll(/\n{3,}/g, '\n\n')
     .trimEnd()}\n`;
@@ -127,7 +157,8 @@ export function handlersPage(types: readonly HandlerType[]): string {
 
 function section(type: HandlerType): string {
   const { cpu_ms, gpu_ms, mem_mb, out_bytes } = type.cost;
-  const cost = `Default cost: ${cpu_ms} ms CPU${gpu_ms > 0 ? `, ${gpu_ms} ms GPU` : ''}, ${mem_mb} MiB, ${out_bytes} bytes out.`;
+  const sharing = type.share === undefined ? '' : ' Can share its models.';
+  const cost = `Default cost: ${cpu_ms} ms CPU${gpu_ms > 0 ? `, ${gpu_ms} ms GPU` : ''}, ${mem_mb} MiB, ${out_bytes} bytes out.${sharing}`;
   const rows = Object.entries(propertiesOf(type.params)).map(
     ([name, schema]) => `| \`${name}\` | ${typeText(schema)} | ${defaultText(schema)} | ${schema.description ?? ''} |`,
   );

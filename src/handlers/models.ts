@@ -4,6 +4,7 @@ import type { HandlerContext } from '../handler-kit/define.js';
 import type { EngineOptions } from '../vision/engine.js';
 import { findImported } from '../vision/imported-models.js';
 import type { LandmarkerModel } from '../vision/landmarker.js';
+import type { SharedModels } from '../vision/sharing/shared-engine.js';
 
 interface ModelParams {
   readonly gpu: boolean | 'auto';
@@ -16,7 +17,13 @@ export function engineOptions(context: HandlerContext<ModelParams>): EngineOptio
     gpu: context.params.gpu,
     cacheDir: context.cacheDir,
     onProgress: (message) => context.progress(message),
+    shared: sharedModels(context),
   };
+}
+
+/** Where the service says `share`: under `all` a packet outlives the process that has it. */
+function sharedModels({ sharing, session_id, handler_id, delivery }: HandlerContext<ModelParams>): SharedModels | null {
+  return sharing === null ? null : { session_id, handler_id, resend: delivery === 'all', ...sharing };
 }
 
 const LANDMARKERS: readonly string[] = ['face_landmark_68', 'face_landmark_68_tiny'] satisfies LandmarkerModel[];

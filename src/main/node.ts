@@ -5,7 +5,7 @@ import { createNodeAgent, HOST_ENVIRONMENT } from '../node/index.js';
 import { systemClock } from '../std/clock.js';
 import { type DaemonOptions, runDaemon } from './daemon.js';
 import { builtInTypes } from './handler-types.js';
-import { hostEntry, VERSION } from './package-facts.js';
+import { hostEntry, modelEntry, VERSION } from './package-facts.js';
 
 export async function runNode(file: string, options: DaemonOptions): Promise<void> {
   const config = loadNodeConfig(file);
@@ -23,6 +23,7 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       insecure: options.insecure,
       types: builtInTypes(),
       hostEntry: hostEntry(),
+      modelEntry: modelEntry(),
       hostEnvironment: pickEnvironment(HOST_ENVIRONMENT),
       dataDir: config.dataDir,
       cacheDir: config.cacheDir,
@@ -37,6 +38,8 @@ export async function runNode(file: string, options: DaemonOptions): Promise<voi
       speed: config.speed,
       clockSkewMs: config.clockSkewMs,
       threads: config.threads,
+      shareBatchMax: config.shareBatchMax,
+      shareWaitMs: config.shareWaitMs,
       collector:
         reporter === null
           ? null

@@ -18,6 +18,8 @@ export const cliEntry = (): string => compiledEntry(import.meta.url, '../cli/orc
 
 export const hostEntry = (): string => compiledEntry(import.meta.url, './host.js');
 
+export const modelEntry = (): string => compiledEntry(import.meta.url, './model-process.js');
+
 /** The directory of face-api's sample pictures (sample1.jpg .. sample6.jpg), which npm installs with its models. */
 export function samplePicturesDir(): string {
   const directory = join(packageDir('@vladmandic/face-api'), 'demo');

@@ -10,10 +10,12 @@ import { type HandlerType, HandlerTypeRegistry } from '../contracts/handler-type
 import type { ObservedSession } from '../contracts/node.js';
 import type { PayloadType } from '../contracts/packet.js';
 import { systemClock } from '../std/clock.js';
+import { compiledEntry } from '../std/compiled-entry.js';
 import { silentLogger } from '../std/logger.js';
 import { createNodeAgent, type NodeAgent } from './node-agent.js';
 import type { NodeAgentOptions } from './options.js';
 
+const MODEL_ENTRY = compiledEntry(import.meta.url, '../main/model-process.js');
 export const FAKE_HOST = fileURLToPath(new URL('./fake-host.testing.mjs', import.meta.url));
 
 function type(
@@ -55,6 +57,7 @@ export async function startAgent(options: Partial<NodeAgentOptions> = {}): Promi
       insecure: false,
     },
     ...{ types: TYPES, hostEntry: FAKE_HOST, dataDir, cacheDir: dataDir, allow: [], cpuCores: 2, threads: 1 },
+    modelEntry: MODEL_ENTRY,
     ...{ collector: null, measureSpeed: () => 1, clock: systemClock(), logger: silentLogger },
     ...options,
     bounds: { pingPeriodMs: 50, restartBaseMs: 20, drainTimeoutMs: 1_000, stopGraceMs: 500, ...options.bounds },

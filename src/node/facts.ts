@@ -20,6 +20,8 @@ export interface FactsOptions {
 
 export interface FactsSource {
   readonly gpus: number;
+  readonly cores: number;
+  readonly speed: number;
   read(nodeId: number | null): Promise<NodeFacts>;
 }
 
@@ -41,6 +43,8 @@ export async function findFacts(options: FactsOptions): Promise<FactsSource> {
   };
   return {
     gpus: gpus.length,
+    cores: machine.cpu_cores,
+    speed: machine.speed,
     read: async (nodeId) => {
       const memory = await memoryMb(options.memMb);
       return { node_id: nodeId, ...machine, mem_mb: memory.totalMb, mem_free_mb: memory.freeMb };

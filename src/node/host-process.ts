@@ -1,5 +1,5 @@
 /**
- * One handler host as an operating system process: fork, typed messages, bounded output into the log, one exit.
+ * One subprocess of the agent (a handler host, a model process): fork, typed messages, bounded output into the log, one exit.
  * It sees no environment but what it is given, and none of the agent's own flags.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -23,11 +23,11 @@ const NAMES_ERROR = /^\w*Error\b/;
 /** After an exit, how long its last messages and lines are waited for, and how old a line may be to be its last, ms. */
 const LAST_WORDS_MS = 250;
 
-export interface HostProcessOptions {
+export interface HostProcessOptions<From> {
   readonly entry: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly logger: Logger;
-  onMessage(message: FromHost): void;
+  onMessage(message: From): void;
 }
 
 export interface HostExit {
@@ -37,13 +37,13 @@ export interface HostExit {
   readonly lastLine: string;
 }
 
-export class HostProcess {
+export class HostProcess<To extends object = ToHost, From = FromHost> {
   readonly exited: Promise<HostExit>;
   readonly #child: ChildProcess;
   #lastLine = '';
   #lastLineMs = 0;
 
-  constructor({ entry, environment, logger, onMessage }: HostProcessOptions) {
+  constructor({ entry, environment, logger, onMessage }: HostProcessOptions<From>) {
     this.#child = fork(entry, [], {
       serialization: 'advanced',
       execArgv: [],
@@ -52,7 +52,7 @@ export class HostProcess {
     });
     const pid = this.#child.pid ?? null;
     if (pid !== null) sacrifice(pid);
-    this.#child.on('message', (message) => onMessage(message as FromHost));
+    this.#child.on('message', (message) => onMessage(message as From));
     forwardLines(this.#child.stdout, (line) => logger.info({ pid }, line));
     forwardLines(this.#child.stderr, (line) => {
       this.#keepLine(line);
@@ -67,14 +67,14 @@ export class HostProcess {
   }
 
   /** False when the channel is gone: the exit is on its way. */
-  send(message: ToHost): boolean {
+  send(message: To): boolean {
     if (!this.#child.connected) return false;
     this.#child.send(message, () => {});
     return true;
   }
 
   /** Hands an accepted connection over; afterwards it is no longer this process's. */
-  sendSocket(message: ToHost, socket: Socket): boolean {
+  sendSocket(message: To, socket: Socket): boolean {
     if (!this.#child.connected) return false;
     // Node would make the server keep count of the connections that its children have, and with that count its close()
     // never ends once such a child has exited. Without `server` the connection is the child's alone; destroying what is

@@ -27,6 +27,7 @@ import { Backoff } from '../std/backoff.js';
 import type { ClockCorrection } from '../std/corrected-clock.js';
 import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
+import { HostLeases, type OpenModel } from './host-leases.js';
 import type { ConfinedHost, HostConfiner } from './host-limits.js';
 import { type HostExit, HostProcess } from './host-process.js';
 import type { HostSpares } from './host-spares.js';
@@ -49,6 +50,8 @@ export interface HostSupervisorOptions {
   readonly spares: HostSpares;
   readonly logger: Logger;
   clockCorrection(): ClockCorrection;
+  /** Loads a model that several hosts share, or finds it loaded. */
+  readonly openModel: OpenModel;
   onReport(report: HostReport): void;
   onLedger(rows: readonly LedgerRow[]): void;
   /** With every answered ping: how far a handler is settled. */
@@ -76,11 +79,13 @@ export class HostSupervisor {
   #ponged: Deferred<void> | null = null;
   #life: Promise<void> | null = null;
   readonly #stalls: StallWatch;
+  readonly #leases: HostLeases;
   #fail: (problem: OrchestratorError) => void = () => {};
 
   constructor(options: HostSupervisorOptions) {
     this.#options = options;
     this.#stalls = new StallWatch(options.bounds);
+    this.#leases = new HostLeases(options.openModel);
   }
 
   get state(): HostState {
@@ -194,8 +199,7 @@ export class HostSupervisor {
       this.#setState('starting');
       const startMs = performance.now();
       const { problem, wasReady } = await this.#once();
-      if (signal.aborted) return;
-      if (this.#isDraining()) break;
+      if (signal.aborted || this.#isDraining()) break;
       this.#statuses.clear();
       everReady ||= wasReady;
       if (performance.now() - startMs >= bounds.stableAfterMs && wasReady) backoff.reset();
@@ -205,6 +209,7 @@ export class HostSupervisor {
       const restartsMax = problem.code === 'HANDLER_STALLED' ? bounds.stallRestartsMax : bounds.failuresMax;
       if (hopeless || backoff.attempt >= restartsMax) {
         logger.error({ host: name, code: problem.code, attempts: backoff.attempt + 1 }, problem.message);
+        this.#leases.releaseFormer();
         this.#setState('failed');
         return;
       }
@@ -215,6 +220,7 @@ export class HostSupervisor {
       this.#setState('waiting');
       await sleep(delayMs, undefined, { signal }).catch(() => {});
     }
+    this.#leases.releaseFormer();
     this.#setState('stopped');
   }
 
@@ -261,6 +267,7 @@ export class HostSupervisor {
     }
     await process.exited;
     this.#process = null;
+    this.#leases.ended();
     const host = await confined;
     if (problem?.code === 'HOST_EXITED' && (await host?.wasOutOfMemory())) problem = this.#outOfMemory();
     await host?.release();
@@ -279,6 +286,7 @@ export class HostSupervisor {
 
   #becomeReady(process: HostProcess): void {
     this.#setState('ready');
+    this.#leases.releaseFormer();
     this.#ping(process);
     if (this.#wantsRun) this.run();
   }
@@ -324,6 +332,12 @@ export class HostSupervisor {
       case 'drained':
         this.#drained?.resolve();
         return;
+      case 'model':
+        void this.#openModel(message);
+        return;
+      case 'model_released':
+        this.#leases.release(message.id);
+        return;
       case 'pong':
         this.#pingsUnanswered = 0;
         if (message.id === this.#pingId) this.#ponged?.resolve();
@@ -347,6 +361,15 @@ export class HostSupervisor {
   #lookForStalls(statuses: readonly HostHandlerStatus[]): void {
     const stall = this.#state === 'running' ? this.#stalls.look(this.#options.name, statuses) : null;
     if (stall !== null) this.#fail(stall);
+  }
+
+  async #openModel(asked: Extract<FromHost, { type: 'model' }>): Promise<void> {
+    const process = this.#process;
+    const isPresent = () => process === this.#process;
+    const answer = await this.#leases.open(asked, isPresent, (problem) => {
+      if (isPresent()) this.#fail(problem);
+    });
+    if (isPresent()) process?.send(answer);
   }
 
   #resumed(config: HostConfig): HostConfig {

@@ -18,10 +18,18 @@ import { HostSpares } from './host-spares.js';
 import type { HostReport } from './host-supervisor.js';
 import { createListener } from './listener.js';
 import { NodeClock } from './node-clock.js';
-import { DEFAULT_HOST_BOUNDS, HOST_MEM_MB_MAX, type NodeAgentOptions, OUTPUTS_MB_MAX } from './options.js';
+import {
+  DEFAULT_HOST_BOUNDS,
+  HOST_MEM_MB_MAX,
+  type NodeAgentOptions,
+  OUTPUTS_MB_MAX,
+  SHARE_BATCH_MAX,
+} from './options.js';
 import { OutputSpace } from './output-space.js';
 import { Reporter } from './reporter.js';
 import { SessionManager } from './session-manager.js';
+import { SharedModels } from './shared-models.js';
+import { chooseThreads } from './threads.js';
 import type { SampledHost } from './usage-sampler.js';
 
 export interface NodeAgent {
@@ -51,20 +59,35 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   let reporter: Reporter | null = null;
   const clock = new NodeClock({ clock: options.clock, skewMs: options.clockSkewMs ?? 0 });
   let nodeUrl = '';
+  const newSocketPath = () => {
+    sockets += 1;
+    return join(socketDir, `${sockets}.sock`);
+  };
+  const environment = options.hostEnvironment ?? {};
   const bounds = { ...DEFAULT_HOST_BOUNDS, ...options.bounds };
-  const hosts = { entry: options.hostEntry, environment: options.hostEnvironment ?? {}, logger: options.logger };
+  const hosts = { entry: options.hostEntry, environment, logger: options.logger };
   const spares = new HostSpares({ ...hosts, count: options.spareHosts ?? 0, refillMs: bounds.spareRefillMs });
-  const sessions = new SessionManager({
+  const threadsOf = (cpuMs: number, inferences: number) =>
+    chooseThreads({ setting: options.threads, cores: facts.cores, inferences, cpuMs: cpuMs / facts.speed });
+  const sharedModels = new SharedModels({
+    ...{ entry: options.modelEntry, environment, cacheDir: resolve(options.cacheDir) },
+    ...{ memMbMax: hostMemMbMax, confiner, bounds, newSocketPath },
+    batchMax: options.shareBatchMax ?? SHARE_BATCH_MAX,
+    batchWaitMs: options.shareWaitMs ?? 0,
+    logger: options.logger,
+    chooseThreads: (cpuMs) => threadsOf(cpuMs, sessions.inferences() + sharedModels.size + 1),
+  });
+  const sessions: SessionManager = new SessionManager({
     nodeId: options.nodeId,
     clock: clock.corrected,
     logger: options.logger,
     context: {
       types: options.types,
       hostEntry: options.hostEntry,
-      hostEnvironment: options.hostEnvironment ?? {},
-      ...{ hostMemMbMax, confiner, bounds, spares },
+      hostEnvironment: environment,
+      ...{ hostMemMbMax, confiner, bounds, spares, sharedModels, newSocketPath },
       clockCorrection: () => clock.hostCorrection,
-      threads: options.threads,
+      chooseThreads: (cpuMs) => threadsOf(cpuMs, sessions.inferences() + sharedModels.size),
       speed: options.speed ?? 1,
       cacheDir: resolve(options.cacheDir),
       outputsDir,
@@ -74,10 +97,6 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       commands: options.commands ?? [],
       logger: options.logger,
       nodeUrl: () => nodeUrl,
-      newSocketPath: () => {
-        sockets += 1;
-        return join(socketDir, `${sockets}.sock`);
-      },
       onReport: ({ packet_info, profile, link_info, lost_rows }: HostReport) =>
         reporter?.add({ packet_info, profile, link_info }, lost_rows),
       onLedger: (ledger) => reporter?.add({ ledger }),
@@ -96,6 +115,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   let closed: Promise<void> | null = null;
   const close = async () => {
     await sessions.close();
+    await sharedModels.close();
     await space.close();
     await spares.close();
     await confiner.close();
@@ -106,7 +126,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     await rm(socketDir, { recursive: true, force: true });
   };
   try {
-    reporter = newReporter(options, clock.corrected, gpu, sessions);
+    reporter = newReporter(options, clock.corrected, gpu, { sessions, sharedModels });
     const address = await listen(app, options);
     nodeUrl = reachableUrl(address);
     space.start();
@@ -149,7 +169,7 @@ function newReporter(
   options: NodeAgentOptions,
   clock: Clock,
   gpu: GpuSampler | null,
-  sessions: SessionManager,
+  { sessions, sharedModels }: { sessions: SessionManager; sharedModels: SharedModels },
 ): Reporter | null {
   const { collector, token, tlsCa, logger } = options;
   if (collector === null) return null;
@@ -161,6 +181,7 @@ function newReporter(
     ...{ gpu, clock, logger },
     nodeId: () => sessions.nodeId,
     hosts: () => sampledHosts(sessions),
+    models: () => sharedModels.views().flatMap(({ pid, ...model }) => (pid === null ? [] : [{ ...model, pid }])),
   });
 }
 

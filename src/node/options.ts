@@ -52,8 +52,14 @@ export interface NodeAgentOptions {
   readonly speed?: number;
   /** Emulated error of the machine's clock, ms; 0 = as it is. */
   readonly clockSkewMs?: number;
-  /** Threads of one inference. */
-  readonly threads: number;
+  /** Threads of one inference; null: by cores and handlers (threads.ts). */
+  readonly threads: number | null;
+  /** The built entry file of a model process, which serves a model to several sessions. */
+  readonly modelEntry: string;
+  /** Pictures of one inference of a shared model, where it takes several. */
+  readonly shareBatchMax?: number;
+  /** How long such an inference may wait for more of them, ms. */
+  readonly shareWaitMs?: number;
   /** Resident memory of one handler host, MiB; above it the host is killed and started again. */
   readonly hostMemMbMax?: number;
   /** Cores that one handler host may use; null: all. Refused where the kernel cannot keep it. */
@@ -133,6 +139,9 @@ export const HOST_MEM_MB_MAX = 4_096;
 
 /** Some two days of annotated pictures of one camera at 10 fps and 12 kB. */
 export const OUTPUTS_MB_MAX = 20_480;
+
+/** Pictures of one inference of a shared model: as many faces as a recogniser takes at a time. */
+export const SHARE_BATCH_MAX = 16;
 
 /** Sessions on one node: each has at least one subprocess; beyond this the machine is gone anyway. */
 export const NODE_SESSIONS_MAX = 256;

@@ -14,7 +14,7 @@ import type { Logger } from '../std/logger.js';
 import type { GpuSampler } from './gpu.js';
 import { ReportSpool, type Rows, type SealedReport } from './report-spool.js';
 import { SpoolFiles } from './spool-files.js';
-import { type SampledHost, UsageSampler } from './usage-sampler.js';
+import { type SampledHost, type SampledModel, UsageSampler } from './usage-sampler.js';
 
 const RETRY_BASE_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
@@ -36,6 +36,7 @@ export interface ReporterOptions {
   readonly retryBaseMs?: number;
   nodeId(): number | null;
   hosts(): readonly SampledHost[];
+  models?(): readonly SampledModel[];
 }
 
 export class Reporter {
@@ -95,7 +96,7 @@ export class Reporter {
   }
 
   async #sample(): Promise<void> {
-    this.#spool.add(await this.#sampler.sample(this.#options.hosts()));
+    this.#spool.add(await this.#sampler.sample(this.#options.hosts(), this.#options.models?.()));
   }
 
   async #send(): Promise<void> {

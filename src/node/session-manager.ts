@@ -74,6 +74,11 @@ export class SessionManager {
     return [...this.#entries.values()].flatMap((entry) => [...entry.session.hosts]);
   }
 
+  /** Handlers that may want cores of their own at the same time. */
+  inferences(): number {
+    return [...this.#entries.values()].reduce((sum, { session }) => sum + session.inferences, 0);
+  }
+
   /** Tells every host what to correct its clock by from now on. */
   clockCorrected(): void {
     for (const { supervisor } of this.hosts()) supervisor.correctClock();

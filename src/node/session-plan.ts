@@ -74,7 +74,7 @@ export function planHosts<H extends HostGroup>(
 function fingerprint(session: NodeSession, resolved: ResolvedBlueprint, handler_id: number): string {
   const { handler, type, params } = resolved.handlers.get(handler_id)!;
   return canonical([
-    ...[handler.handler_name, type.handler_type_id, params, handler.post === true],
+    ...[handler.handler_name, type.handler_type_id, params, handler.post === true, handler.share === true],
     ...[session.delivery, session.latency_ms_max ?? null, session.node_id],
   ]);
 }

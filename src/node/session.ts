@@ -34,6 +34,7 @@ import { type HostReport, type HostState, HostSupervisor } from './host-supervis
 import type { HostBounds } from './options.js';
 import { prepareOutputs } from './outputs.js';
 import { canonical, type HostGroup, hostHandlers, hostLinks, planHosts, resolveShare } from './session-plan.js';
+import type { SharedModels } from './shared-models.js';
 
 /** What every session of an agent shares. */
 export interface SessionContext {
@@ -44,7 +45,7 @@ export interface SessionContext {
   readonly confiner: HostConfiner;
   readonly bounds: HostBounds;
   readonly spares: HostSpares;
-  readonly threads: number;
+  readonly sharedModels: Pick<SharedModels, 'open' | 'views'>;
   readonly speed: number;
   readonly cacheDir: string;
   readonly outputsDir: string;
@@ -56,6 +57,8 @@ export interface SessionContext {
   readonly logger: Logger;
   /** What a handler host subtracts from the machine's clock. */
   clockCorrection(): ClockCorrection;
+  /** Of an inference that takes `cpuMs` on one thread of a machine of speed 1. */
+  chooseThreads(cpuMs: number): number;
   /** `http://host:port` of the agent. */
   nodeUrl(): string;
   /** A path that no other host of this agent has. */
@@ -69,6 +72,8 @@ export interface Host extends HostGroup {
   /** Where it listens for links of its neighbours, posted packets and pages. */
   readonly socketPath: string;
   readonly supervisor: HostSupervisor;
+  /** Of each of its inferences. */
+  readonly threads: number;
 }
 
 const HANDLER_STATE: Record<HostState, HandlerState> = {
@@ -119,6 +124,15 @@ export class Session {
   }
   get hosts(): readonly Host[] {
     return this.#hosts;
+  }
+
+  /** Handlers with work of their own: their models, or their programs. Shared models are counted by themselves. */
+  get inferences(): number {
+    const own = this.#hosts.flatMap((host) => [...host.handlers.keys()]);
+    return own.filter((id) => {
+      const resolved = this.#resolved.handlers.get(id);
+      return resolved?.type.host === 'own' && resolved.type.inputs.length > 0 && resolved.handler.share !== true;
+    }).length;
   }
 
   /** Makes `target` what is wanted. Returns at once; the same again changes nothing. */
@@ -191,8 +205,26 @@ export class Session {
       restarts: supervisor.restarts,
       ...(supervisor.lastExit === null ? {} : { last_exit: supervisor.lastExit }),
       ...(problem === undefined ? {} : { error: problem }),
+      ...this.#inference(handler_id, host),
       ...figures(status),
     };
+  }
+
+  /** How its models are run. */
+  #inference(handler_id: number, host: Host): Pick<ObservedHandler, 'threads' | 'shared_models'> {
+    const { type, handler } = this.#resolved.handlers.get(handler_id)!;
+    if (type.share === undefined) return {};
+    if (handler.share !== true) return { threads: host.threads };
+    const isHolder = (one: { session_id: number; handler_id: number }) =>
+      one.session_id === this.session_id && one.handler_id === handler_id;
+    const shared_models = this.#context.sharedModels
+      .views()
+      .filter(({ holders }) => holders.some(isHolder))
+      .map(({ model, pid, threads, restarts, holders }) => ({
+        ...{ model, pid, threads, restarts },
+        handlers: holders.length,
+      }));
+    return { shared_models };
   }
 
   #withoutHost(handler_id: number): Pick<ObservedHandler, 'state' | 'stats' | 'links'> {
@@ -241,9 +273,14 @@ export class Session {
     const startIds = new Set(plan.start.flatMap((group) => [...group.handlers.keys()]));
     const isReplaced = (host: Host) => [...host.handlers.keys()].some((id) => startIds.has(id));
     await this.#end(this.#hosts.filter((host) => !plan.keep.includes(host) && isAlone(host) && isReplaced(host)));
-    const started = plan.start.map((group) => this.#newHost(group));
+    const started: Host[] = [];
+    // One by one: each counts when the next one's threads are chosen.
+    for (const group of plan.start) {
+      const host = this.#newHost(group);
+      started.push(host);
+      this.#hosts.push(host);
+    }
     const wanted = [...plan.keep, ...started];
-    this.#hosts.push(...started);
     for (const host of started) this.#configure(host, target, resolved, wanted);
     const superseded = this.#changed.promise;
     await Promise.race([superseded, Promise.all(wanted.map((host) => host.supervisor.whenReady()))]);
@@ -304,18 +341,39 @@ export class Session {
       spares,
       logger,
       clockCorrection,
+      openModel: (handler_id, choice, onFailed) =>
+        this.#context.sharedModels.open(choice, { ...this.#holder(handler_id), onFailed }),
       onReport,
       onLedger,
       onSettled: (id, settled) => {
         if (group.hasSource) this.#checkpoints?.note(id, settled);
       },
     });
-    return { ...group, session_id: this.session_id, socketPath: this.#context.newSocketPath(), supervisor };
+    const socketPath = this.#context.newSocketPath();
+    return { ...group, session_id: this.session_id, socketPath, supervisor, threads: this.#chooseThreads(group) };
+  }
+
+  #holder(handler_id: number) {
+    const cpuMs = this.#resolved.handlers.get(handler_id)?.type.cost.cpu_ms ?? 0;
+    return { session_id: this.session_id, handler_id, cpuMs };
+  }
+
+  /** For the models that its host loads itself; 1 where there is none. */
+  #chooseThreads(group: HostGroup): number {
+    const loading = [...group.handlers.keys()]
+      .map((id) => this.#resolved.handlers.get(id)!)
+      .filter(({ type, handler }) => type.share !== undefined && handler.share !== true);
+    if (loading.length === 0) return 1;
+    const threads = this.#context.chooseThreads(Math.max(...loading.map(({ type }) => type.cost.cpu_ms)));
+    const handlers = loading.map(({ handler }) => handler.handler_name).join(', ');
+    const { session_id } = this;
+    this.#context.logger.info({ session_id, threads }, `session ${session_id}: ${handlers}: threads of an inference`);
+    return threads;
   }
 
   /** Tells `host` what is wanted of it; the first time this starts it. `hosts`: those that are to run together. */
   #configure(host: Host, target: NodeSession, resolved: ResolvedBlueprint, hosts: readonly Host[]): void {
-    const { threads, speed, cacheDir, allow, token, tlsCa, commands, hostEnvironment } = this.#context;
+    const { speed, cacheDir, allow, token, tlsCa, commands, hostEnvironment } = this.#context;
     const socketOf = (id: number) => hosts.find((one) => one.handlers.has(id))?.socketPath;
     const config: HostConfig = {
       session_id: target.session_id,
@@ -328,7 +386,7 @@ export class Session {
         accounted: this.#accounted.get(id) ?? -1,
       })),
       links: hostLinks(host, target, socketOf),
-      ...{ threads, speed, cacheDir, allow, token, tlsCa, commands, environment: hostEnvironment },
+      ...{ threads: host.threads, speed, cacheDir, allow, token, tlsCa, commands, environment: hostEnvironment },
       nodeUrl: this.#context.nodeUrl(),
       outputDir: this.#outputDir(target),
       socketPath: host.socketPath,

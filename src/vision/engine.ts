@@ -1,7 +1,7 @@
 /**
- * Runs a converted model with ONNX Runtime, which is imported when the first engine is made. A run happens on ONNX
- * Runtime's own threads: the event loop stays free. Idle worker threads sleep instead of spinning, because other
- * handlers share the cores.
+ * Runs a converted model with ONNX Runtime, which is imported when the first engine is made. A run holds the thread that
+ * calls it until it is done, whatever its number of threads. Idle worker threads sleep instead of spinning, because other
+ * handlers share the cores. With `shared` the model is not loaded here: a model process of the node runs it.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { OrchestratorError } from '../contracts/errors.js';
 import { loadModel, type ModelCacheOptions } from './model-cache.js';
+import { openSharedEngine, type SharedModels } from './sharing/shared-engine.js';
 
 /** `false`: CPU. `'auto'`: CUDA when this build and machine have it. `true`: CUDA or an error. */
 export type GpuChoice = boolean | 'auto';
@@ -17,6 +18,8 @@ export interface EngineOptions extends ModelCacheOptions {
   /** Threads of one run, 1 when not given. */
   readonly threads?: number;
   readonly gpu?: GpuChoice;
+  /** Models are run by processes that several handlers share. */
+  readonly shared?: SharedModels | null;
   /** Told the duration of each run, ms: what of a call is the model's, for benches. */
   readonly onRun?: (ms: number) => void;
 }
@@ -36,6 +39,8 @@ export interface OutputTensor {
 
 export interface Engine {
   readonly provider: 'cpu' | 'cuda';
+  /** One run may take several pictures. */
+  readonly batches: boolean;
   run(pixels: PixelBatch): Promise<Record<string, OutputTensor>>;
   /** Frees the model; a run in flight ends first. */
   dispose(): Promise<void>;
@@ -43,9 +48,10 @@ export interface Engine {
 
 /**
  * @param model a name of the catalogue
- * @throws GPU_UNAVAILABLE (gpu: true without CUDA), MODEL_NOT_FOUND, MODEL_INVALID
+ * @throws GPU_UNAVAILABLE (gpu: true without CUDA), MODEL_NOT_FOUND, MODEL_INVALID; with `shared` also MODEL_EXITED
  */
 export async function createEngine(model: string, options: EngineOptions = {}): Promise<Engine> {
+  if (options.shared) return openSharedEngine({ model, gpu: options.gpu ?? false }, options.shared, options.onRun);
   const runtime = await import('onnxruntime-node');
   const hasCuda = options.gpu ? cudaInstalled() : false;
   const gpu = options.gpu ?? false;
@@ -98,8 +104,14 @@ function gpuUnavailable(model: string, cause?: unknown): OrchestratorError {
   return new OrchestratorError('GPU_UNAVAILABLE', message, { model }, { cause });
 }
 
+/** Whether the first dimension is open at the input and at every output: some nets are written for one picture. */
+function takesBatches({ inputMetadata, outputMetadata }: InferenceSession): boolean {
+  return [...inputMetadata, ...outputMetadata].every((one) => one.isTensor && typeof one.shape[0] === 'string');
+}
+
 class OrtEngine implements Engine {
   readonly provider: 'cpu' | 'cuda';
+  readonly batches: boolean;
   private readonly session: InferenceSession;
   private readonly TensorClass: typeof Tensor;
   private readonly running = new Set<Promise<unknown>>();
@@ -115,6 +127,7 @@ class OrtEngine implements Engine {
   ) {
     this.onRun = onRun;
     this.session = session;
+    this.batches = takesBatches(session);
     this.provider = provider;
     this.TensorClass = TensorClass;
   }

@@ -11,6 +11,7 @@ import { predictionTable } from '../../main/text/prediction-text.js';
 import {
   handlerNotes,
   handlerStatsTable,
+  inferenceLines,
   linkStatsTable,
   sinkFigures,
   summaryLine,
@@ -194,6 +195,7 @@ function sessionText(session: SessionView): string {
     ...(session.problem === undefined ? [] : [session.problem]),
     summaryLine(session),
     ...handlerNotes(session),
+    ...inferenceLines(session),
     '',
     handlerStatsTable(session),
     '',

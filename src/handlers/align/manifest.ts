@@ -33,5 +33,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 10, gpu_ms: 0, mem_mb: 70, out_bytes: 250_000 },
   host: 'shared',
+  share: false,
   load: () => import('./handler.js'),
 });

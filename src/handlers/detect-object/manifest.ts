@@ -42,5 +42,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 68, gpu_ms: 0, mem_mb: 280, out_bytes: 400_000 },
   host: 'own',
+  share: false,
   load: () => import('./handler.js'),
 });

@@ -42,5 +42,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 38, gpu_ms: 0, mem_mb: 230, out_bytes: 250_000 },
   host: 'own',
+  share: false,
   load: () => import('./handler.js'),
 });

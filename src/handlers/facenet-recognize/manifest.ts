@@ -18,5 +18,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 67, gpu_ms: 0, mem_mb: 250, out_bytes: 250_000 },
   host: 'own',
+  share: false,
   load: () => import('./handler.js'),
 });

@@ -28,5 +28,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 108, gpu_ms: 0, mem_mb: 300, out_bytes: 480_000 },
   host: 'own',
+  share: false,
   load: () => import('./handler.js'),
 });

@@ -28,5 +28,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 118, gpu_ms: 0, mem_mb: 330, out_bytes: 250_000 },
   host: 'own',
+  share: false,
   load: () => import('./handler.js'),
 });

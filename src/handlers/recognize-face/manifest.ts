@@ -35,5 +35,6 @@ export const manifest = defineHandler({
   params,
   cost: { cpu_ms: 28, gpu_ms: 0, mem_mb: 220, out_bytes: 250_000 },
   host: 'own',
+  share: false,
   load: () => import('./handler.js'),
 });

@@ -45,6 +45,7 @@ function contextOf(manifest: HandlerManifest, request: HandlerRequest): HandlerC
     clock: systemClock(),
     logger: { debug() {}, info() {}, warn: note, error: note },
     threads: request.threads,
+    sharing: null,
     cacheDir: request.cacheDir,
     outputDir: request.outputDir,
     url: 'http://127.0.0.1/',

@@ -61,6 +61,18 @@ export function handlerNotes(session: SessionView): string[] {
   );
 }
 
+/** How models are run, a line each: `detect: 2 threads`, `detect: centernet shared by 3 handlers (process 71, 1 thread)`. */
+export function inferenceLines(session: SessionView): string[] {
+  const threadsText = (count: number) => `${count} thread${count === 1 ? '' : 's'}`;
+  return observedHandlers(session).flatMap(({ handler: { handler_name, threads, shared_models = [] } }) => [
+    ...(threads === undefined ? [] : [`${handler_name}: ${threadsText(threads)} an inference`]),
+    ...shared_models.map(
+      ({ model, pid, handlers, threads: own }) =>
+        `${handler_name}: ${model} shared by ${handlers} handler${handlers === 1 ? '' : 's'} (process ${pid ?? 'is being started'}, ${threadsText(own)} an inference)`,
+    ),
+  ]);
+}
+
 export function linkStatsTable(session: SessionView, indent = 2): string {
   const names = new Map(session.plan.handlers.map((handler) => [handler.handler_id, handler]));
   const links = observedHandlers(session).flatMap(({ handler }) => handler.links);
