@@ -1,6 +1,7 @@
 /**
  * Models under ONNX Runtime on a real picture, everything around them included; whole chains on a 1920 x 1080 JPEG with
- * the share of the time that is not ONNX Runtime's; and the same work under tfjs-wasm where bench/peers is installed.
+ * the share of the time that is not ONNX Runtime's; the same work under tfjs-wasm where bench/peers is installed; and sessions
+ * that share a model (vision-share.ts).
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -15,13 +16,19 @@ import { createRecognizer } from '#src/vision/recognizer.js';
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
 import { loadPeers, type VisionPeers } from './vision-peers.js';
+import { runShare } from './vision-share.js';
 
 const CALLS = 5;
 const require = createRequire(import.meta.url);
 const PICTURE = join(dirname(require.resolve('@vladmandic/face-api/package.json')), 'demo', 'sample1.jpg');
 const UNITS = { call: 'ms', outside: 'ms', share: '%' };
 
-export async function run({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
+/** `--only share`: the sessions that share a model alone. */
+export async function run(context: BenchContext): Promise<BenchRow[]> {
+  return context.only === 'share' ? runShare(context) : [...(await runModels(context)), ...(await runShare(context))];
+}
+
+async function runModels({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
   const frame = await decodePicture(readFileSync(PICTURE));
   const small = await resizeFrame(frame, 640, 480);
   const cases = [...(await modelCases(frame, 1)), ...(await modelCases(frame, 2)), ...pictureCases(small)];

@@ -7,7 +7,7 @@ import { ACCURACY_EPSILON } from './bounds.js';
 import type { Cluster } from './cluster.js';
 import { mbitOf } from './cluster.js';
 import { evaluate, faultAt, linkMs, optionAt, type Placed } from './evaluate.js';
-import type { Graph } from './graph.js';
+import { type Graph, ownMb } from './graph.js';
 import { planReasons, whyNot } from './reasons.js';
 import type { Solution, Solved } from './solve.js';
 import { combinationLabel, type Wanted } from './variants.js';
@@ -52,6 +52,7 @@ function describeHandler(placed: Placed, at: number, options: DescribeOptions): 
   const option = optionAt(placed, at);
   const index = placed.nodes[at]!;
   const node = placed.cluster.nodes[index]!;
+  const modelMb = option.alternative.cost.model_mb ?? 0;
   return {
     handler_id: handler.handler_id,
     handler_name: handler.handler_name,
@@ -66,7 +67,8 @@ function describeHandler(placed: Placed, at: number, options: DescribeOptions): 
     queue_ms: option.queueMs[index]!,
     cpu_ms_per_s: option.cpu[index]!,
     gpu_ms_per_s: option.gpu[index]!,
-    mem_mb: option.memMb,
+    mem_mb: ownMb(handler, option.alternative),
+    ...(modelMb > 0 ? { model_mb: modelMb } : {}),
     profile: option.measured[index] === 1 ? 'measured' : 'declared',
     candidates: options.explain
       ? candidatesOf(placed.graph, at, placed.cluster, (alternative, other) =>

@@ -73,7 +73,7 @@ function nodeFault(placed: Placed, at: number): string | null {
     there.reduce((total, one) => total + value(optionAt(placed, one)), 0);
   const cpu = sum((option) => option.cpu[index]!);
   const gpu = sum((option) => option.gpu[index]!);
-  const memMb = sum((option) => option.memMb);
+  const memMb = sum((option) => option.memMb[index]!);
   const others = there.filter((one) => one !== at).map((one) => graph.handlers[one]!.handler_name);
   const beside = others.length === 0 ? '' : ` beside ${others.join(', ')}`;
   if (!fits(memMb, node.mem_mb_free)) return memoryWords(memMb, node.mem_mb_free) + beside;

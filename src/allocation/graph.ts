@@ -5,7 +5,7 @@
  * times then do not depend on the rest of the placement, which keeps the search exact, and they err on the safe side.
  */
 import type { PlanRequest, SnapshotNode } from '../contracts/plan.js';
-import { profileKey } from '../contracts/plan.js';
+import { modelKey, profileKey } from '../contracts/plan.js';
 import type { Alternative, GraphHandler, Variant } from '../contracts/service.js';
 import { LOAD_MS, MOVE_MS } from './bounds.js';
 import { type Cluster, cpuPromised, gpuPromised, profileOf } from './cluster.js';
@@ -21,7 +21,8 @@ export interface Option {
   readonly stageMs: Float64Array;
   readonly cpu: Float64Array;
   readonly gpu: Float64Array;
-  readonly memMb: number;
+  /** A shared model included where none has loaded it yet. */
+  readonly memMb: Float64Array;
   readonly bytes: Float64Array;
   /** Cost beside latency: leaving `previous`, and load. */
   readonly extraMs: Float64Array;
@@ -101,12 +102,14 @@ function draftOption(handler: GraphHandler, alternative: Alternative, input: Opt
     computeMs: new Float64Array(nodes.length),
     cpu: new Float64Array(nodes.length),
     gpu: new Float64Array(nodes.length),
-    memMb: Math.max(cost.mem_mb, handler.require.mem_mb ?? 0),
+    memMb: new Float64Array(nodes.length),
     bytes: new Float64Array(nodes.length),
     extraMs: new Float64Array(nodes.length),
     measured: new Uint8Array(nodes.length),
     rejected: new Array<string | null>(nodes.length),
   };
+  const { params, name } = alternative;
+  const model = modelKey({ handler_type: handler.handler_type, params, alternative: name });
   const possible: number[] = [];
   nodes.forEach((node, index) => {
     const profile = byNode?.get(node.node_id);
@@ -114,11 +117,12 @@ function draftOption(handler: GraphHandler, alternative: Alternative, input: Opt
       computeMs: profile?.service_ms ?? (cost.cpu_ms + cost.gpu_ms) / node.speed,
       cpu: fps * (profile?.cpu_ms ?? cost.cpu_ms / node.speed),
       gpu: (fps * cost.gpu_ms) / node.speed,
-      memMb: draft.memMb,
+      memMb: ownMb(handler, alternative) + (node.models?.includes(model) ? 0 : (cost.model_mb ?? 0)),
     };
     draft.computeMs[index] = need.computeMs;
     draft.cpu[index] = need.cpu;
     draft.gpu[index] = need.gpu;
+    draft.memMb[index] = need.memMb;
     draft.bytes[index] = profile?.out_bytes ?? cost.out_bytes;
     draft.measured[index] = profile === undefined ? 0 : 1;
     draft.extraMs[index] = loadMs(node, need.cpu) + moveMs(handler, alternative, node, input.request);
@@ -133,6 +137,11 @@ function draftOption(handler: GraphHandler, alternative: Alternative, input: Opt
     if (draft.rejected[index] === null) possible.push(index);
   });
   return { ...draft, possible: Int32Array.from(possible) };
+}
+
+/** Memory that a session needs for a handler by itself, MiB. */
+export function ownMb(handler: GraphHandler, alternative: Alternative): number {
+  return Math.max(alternative.cost.mem_mb, handler.require.mem_mb ?? 0);
 }
 
 function loadMs(node: SnapshotNode, cpu: number): number {

@@ -116,7 +116,7 @@ function overcommitted(placed: Placed): string[] {
       need.computeMs = Math.max(need.computeMs, option.computeMs[index]!);
       need.cpu += option.cpu[index]!;
       need.gpu += option.gpu[index]!;
-      need.memMb += option.memMb;
+      need.memMb += option.memMb[index]!;
     });
     const words = capacityRejection(node, need, graph.fps);
     return words === null ? [] : [`warning: ${node.node_name}: ${words}`];

@@ -4,7 +4,7 @@
  * stays as it is; links are cut at UTILISATION_CAP of what `base` says. Memory is not cut: it does not queue.
  * Nothing falls below zero: an over-committed static template leaves nothing, not less.
  */
-import type { SessionPlan, Snapshot, SnapshotLink, SnapshotNode } from '../contracts/plan.js';
+import { modelKey, type SessionPlan, type Snapshot, type SnapshotLink, type SnapshotNode } from '../contracts/plan.js';
 import { UTILISATION_CAP } from './bounds.js';
 
 const MS_PER_S = 1000;
@@ -22,6 +22,8 @@ interface NodeUse {
   cpu: number;
   gpu: number;
   memMb: number;
+  /** Shared models, each with what it takes. */
+  readonly models: Map<string, number>;
 }
 
 function usesOf(plans: readonly SessionPlan[]) {
@@ -29,10 +31,14 @@ function usesOf(plans: readonly SessionPlan[]) {
   const links = new Map<string, number>();
   for (const plan of plans) {
     for (const handler of plan.handlers) {
-      const use = nodes.get(handler.node_id) ?? { cpu: 0, gpu: 0, memMb: 0 };
+      const use = nodes.get(handler.node_id) ?? noUse();
       use.cpu += handler.cpu_ms_per_s;
       use.gpu += handler.gpu_ms_per_s;
       use.memMb += handler.mem_mb;
+      if (handler.model_mb !== undefined) {
+        const key = modelKey(handler);
+        use.models.set(key, Math.max(use.models.get(key) ?? 0, handler.model_mb));
+      }
       nodes.set(handler.node_id, use);
     }
     for (const link of plan.links) {
@@ -44,14 +50,18 @@ function usesOf(plans: readonly SessionPlan[]) {
   return { nodes, links };
 }
 
-function residualNode(node: SnapshotNode, use: NodeUse = { cpu: 0, gpu: 0, memMb: 0 }): SnapshotNode {
+const noUse = (): NodeUse => ({ cpu: 0, gpu: 0, memMb: 0, models: new Map() });
+
+function residualNode(node: SnapshotNode, use: NodeUse = noUse()): SnapshotNode {
+  const modelsMb = [...use.models.values()].reduce((sum, mb) => sum + mb, 0);
   const cpu = Math.min(node.cpu_ms_per_s_free, node.cpu_cores * MS_PER_S * UTILISATION_CAP);
   const gpu = Math.min(node.gpu_ms_per_s_free, node.gpus * MS_PER_S * UTILISATION_CAP);
   return {
     ...node,
     cpu_ms_per_s_free: Math.max(0, cpu - use.cpu),
     gpu_ms_per_s_free: Math.max(0, gpu - use.gpu),
-    mem_mb_free: Math.max(0, node.mem_mb_free - use.memMb),
+    mem_mb_free: Math.max(0, node.mem_mb_free - use.memMb - modelsMb),
+    ...(use.models.size === 0 ? {} : { models: [...use.models.keys()] }),
   };
 }
 

@@ -54,7 +54,7 @@ export class Scarcity {
     const row = at * this.#size;
     this.#addNeeds(this.#cpuLeft, this.#cpuSure, row, option.possible, (node) => option.cpu[node]!);
     this.#addNeeds(this.#gpuLeft, this.#gpuSure, row, option.possible, (node) => option.gpu[node]!);
-    this.#addNeeds(this.#memLeft, this.#memSure, row, option.possible, () => option.memMb);
+    this.#addNeeds(this.#memLeft, this.#memSure, row, option.possible, (node) => option.memMb[node]!);
     const links = this.#problem.graph.feeds[at]!.map((source) => this.#mbitMost(source));
     this.#mbitLeft[at] = this.#mbitLeft[at + 1]! + links.reduce((sum, one) => sum + one, 0);
   }
@@ -107,7 +107,7 @@ export class Scarcity {
     const before = uses.find((use) => use.slot === node);
     const cpu = (before?.cpu ?? 0) + option.cpu[node]!;
     const gpu = (before?.gpu ?? 0) + option.gpu[node]!;
-    const memMb = (before?.memMb ?? 0) + option.memMb;
+    const memMb = (before?.memMb ?? 0) + option.memMb[node]!;
     const later = (at + 1) * this.#size + node;
     if (!this.#holds(free, cpu, gpu, memMb, later)) return null;
     const roomy =

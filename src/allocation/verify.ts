@@ -6,6 +6,7 @@
 
 import type { SnapshotNode } from '../contracts/plan.js';
 import {
+  modelKey,
   type PlannedHandler,
   type PlanRequest,
   profileKey,
@@ -42,6 +43,8 @@ interface Need {
   readonly cpu: number;
   readonly gpu: number;
   readonly memMb: number;
+  /** Of a shared model that nobody has loaded on the node yet. */
+  readonly modelMb: number;
   readonly bytes: number;
 }
 
@@ -112,6 +115,7 @@ class Check {
     this.#near(`${name}: cpu_ms_per_s`, planned.cpu_ms_per_s, need.cpu);
     this.#near(`${name}: gpu_ms_per_s`, planned.gpu_ms_per_s, need.gpu);
     this.#near(`${name}: mem_mb`, planned.mem_mb, need.memMb);
+    this.#near(`${name}: model_mb`, planned.model_mb ?? 0, alternative.cost.model_mb ?? 0);
     this.#near(`${name}: queue_ms`, planned.queue_ms, this.#queueMs(need, node));
     if (!this.#enforced) return;
     this.#atMost(`${name}: busy ms/s`, this.plan.fps * need.computeMs, 1000 * UTILISATION_CAP);
@@ -145,12 +149,16 @@ class Check {
         one.key === profileKey(alternative.params) &&
         one.samples >= PROFILE_SAMPLES_MIN,
     );
+    const { handler_type } = handler;
+    const key = modelKey({ handler_type, params: alternative.params, alternative: alternative.name });
+    const isLoaded = node.models?.includes(key) === true;
     const fps = this.request.objective.fps;
     return {
       computeMs: profile === undefined ? cost.cpu_ms / node.speed + cost.gpu_ms / node.speed : profile.service_ms,
       cpu: profile === undefined ? (fps * cost.cpu_ms) / node.speed : fps * profile.cpu_ms,
       gpu: fps * (cost.gpu_ms / node.speed),
       memMb: Math.max(cost.mem_mb, handler.require.mem_mb ?? 0),
+      modelMb: isLoaded ? 0 : (cost.model_mb ?? 0),
       bytes: profile === undefined ? cost.out_bytes : profile.out_bytes,
     };
   }
@@ -177,7 +185,7 @@ class Check {
 
   #fitsAlone(need: Need, node: SnapshotNode): boolean {
     return (
-      need.memMb <= node.mem_mb_free + 1e-6 &&
+      need.memMb + need.modelMb <= node.mem_mb_free + 1e-6 &&
       need.cpu <= node.cpu_ms_per_s_free + 1e-6 &&
       need.gpu <= node.gpu_ms_per_s_free + 1e-6 &&
       this.request.objective.fps * need.computeMs <= 1000 * UTILISATION_CAP + 1e-6 &&
@@ -203,7 +211,7 @@ class Check {
     );
     this.#atMost(
       `${name}: memory MiB`,
-      total((one) => one.mem_mb),
+      total((one) => one.mem_mb + (node.models?.includes(modelKey(one)) ? 0 : (one.model_mb ?? 0))),
       node.mem_mb_free,
     );
   }

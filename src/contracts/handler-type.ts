@@ -16,7 +16,7 @@ export const CostSchema = Type.Object(
     model_mb: Type.Optional(
       Type.Number({
         minimum: 0,
-        description: 'Part of mem_mb that a node needs once for all sessions which share the model, MiB',
+        description: 'Memory of the process that holds the models where sessions share them, MiB; mem_mb when absent',
       }),
     ),
     out_bytes: Type.Integer({ minimum: 0, default: 1024, description: 'Bytes of one output packet on a link' }),

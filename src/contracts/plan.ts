@@ -36,6 +36,8 @@ export interface SnapshotNode {
   readonly gpu_ms_per_s_free: number;
   /** handler_type_ids that it can run; null = all. */
   readonly handler_types: readonly number[] | null;
+  /** Shared models that running sessions have loaded there (`modelKey`); none when absent. */
+  readonly models?: readonly string[];
 }
 
 /** Measured by a running link in passing, or by a probe where none runs. */
@@ -94,6 +96,11 @@ export function profileKey(params: Record<string, unknown>): string {
     .join(',');
 }
 
+/** A model that sessions share on a node: it takes memory once there for all of them. */
+export function modelKey(one: { handler_type: number; params: Record<string, unknown>; alternative: string }): string {
+  return `${one.handler_type} ${profileKey(one.params)} ${one.alternative}`;
+}
+
 export interface Placement {
   readonly handler_id: number;
   readonly node_id: number;
@@ -146,7 +153,10 @@ export const PlannedHandlerSchema = Type.Object({
   queue_ms: Type.Number({ description: 'Predicted wait at its utilisation' }),
   cpu_ms_per_s: Type.Number(),
   gpu_ms_per_s: Type.Number(),
-  mem_mb: Type.Number(),
+  mem_mb: Type.Number({ description: 'Of this session alone, MiB' }),
+  model_mb: Type.Optional(
+    Type.Number({ description: 'Of its shared models: once on the node, whatever the number of sessions, MiB' }),
+  ),
   profile: Type.Enum(['measured', 'declared']),
   candidates: Type.Array(CandidateSchema),
 });

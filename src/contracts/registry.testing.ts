@@ -16,6 +16,7 @@ function type(id: number, name: string, accepts: PayloadType[][], emits: Payload
     params: Type.Object(params, { additionalProperties: false }),
     cost,
     host: 'shared',
+    ...(name === 'detect_object' ? { share: false } : {}),
   };
 }
 

@@ -263,3 +263,62 @@ test('unknown parameters are warned of by name, and the reference spelling tresh
   expect(normal.warnings.join()).toMatch(/detect_object has no parameter colour/);
   expect(normal.warnings.join()).not.toMatch(/tresh/);
 });
+
+describe('share', () => {
+  const types = testRegistry();
+  const [capture, { alternatives: _, ...one }, ...rest] = handlers as [object, (typeof handlers)[1], object, object];
+  const detect = { ...one, cost: { mem_mb: 300 } };
+  const shareOf = (given: object, ofDetect: object = {}) => {
+    const all = [capture, { ...detect, ...ofDetect }, ...rest];
+    const { variants } = normalizeService({ ...service, handlers: all, ...given }, types, 'f.json');
+    return variants[0]!.handlers.map((one) => [one.handler_name, one.share, one.alternatives[0]!.cost.mem_mb]);
+  };
+
+  test('of the service goes to every handler that can, whose own word counts; and what is held is told apart', () => {
+    expect(shareOf({})).toContainEqual(['detect', false, 300]);
+    expect(shareOf({ share: true })).toEqual([
+      ['capture', false, 16],
+      ['detect', true, 110],
+      ['draw', false, 16],
+      ['render', false, 16],
+    ]);
+    expect(shareOf({ share: true }, { share: false })).toContainEqual(['detect', false, 300]);
+    expect(shareOf({}, { share: true })).toContainEqual(['detect', true, 110]);
+    const sharing = { ...service, handlers: [capture, { ...detect, share: true }, ...rest] };
+    const [graph] = normalizeService(sharing, types, 'f.json').variants;
+    expect(graph!.handlers[1]!.alternatives[0]!.cost).toMatchObject({ mem_mb: 110, model_mb: 300 });
+    expect(blueprintOf(graph!.handlers, graph!.links, (handler) => handler.alternatives[0]!).handlers[1]).toMatchObject(
+      {
+        share: true,
+      },
+    );
+  });
+
+  test('of a type counts where the service does not say', () => {
+    types.declare({ handler_type_id: 7, handler_type_name: 'detect_object', share: true });
+    expect(shareOf({})).toContainEqual(['detect', true, 110]);
+    expect(shareOf({ share: false })).toContainEqual(['detect', false, 300]);
+    types.declare({ handler_type_id: 7, handler_type_name: 'detect_object', share: false });
+  });
+
+  test.each([
+    [
+      'a handler of a type that cannot',
+      () => shareOf({ handlers: [{ ...capture, share: true }], links: [] }),
+      'capture',
+    ],
+    ['a service where nothing can', () => shareOf({ share: true, handlers: [capture], links: [] }), 'capture'],
+    [
+      'the file of a type that cannot',
+      () => types.declare({ handler_type_id: 3, handler_type_name: 'render', share: true }),
+      'render',
+    ],
+    [
+      'the file of a type that is not built in',
+      () => types.declare({ handler_type_id: 200, handler_type_name: 'mine', share: true }),
+      'mine',
+    ],
+  ])('of %s is refused by name', (_, ask, name) => {
+    expect(ask).toThrow(expect.objectContaining({ code: 'SHARE_UNSUPPORTED', message: expect.stringContaining(name) }));
+  });
+});

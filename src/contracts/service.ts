@@ -278,9 +278,13 @@ function graphForm({ variant, handlers, links, types, place, warnings, serviceSh
   };
 }
 
-/** What each session holds and, where the model is shared, what the node holds once. */
-function heldCost({ model_mb = 0, ...cost }: Cost, share: boolean): Cost {
-  return share ? { ...cost, mem_mb: Math.max(0, cost.mem_mb - model_mb), model_mb } : cost;
+/** A handler host without a model of its own, MiB: Node, codecs and the packets at work. */
+const SHARING_HOST_MB = 110;
+
+/** What each session holds and, where the model is shared, what the node holds once: a process like a host that has it. */
+function heldCost({ model_mb, ...cost }: Cost, share: boolean): Cost {
+  if (!share) return cost;
+  return { ...cost, mem_mb: Math.min(cost.mem_mb, SHARING_HOST_MB), model_mb: model_mb ?? cost.mem_mb };
 }
 
 /** The blueprint of a graph with one alternative chosen per handler. */

@@ -72,6 +72,27 @@ describe('allocatorSnapshot', () => {
     expect(free([1], 5).cpu_ms_per_s_free).toBe(2 * 800);
   });
 
+  it('counts a model that sessions share once, as long as one of them has it loaded', () => {
+    const sharing = (session_id: number) => {
+      const one = plan(1, 100);
+      const shared = { handler_type: 7, params: {}, alternative: 'm', model_mb: 200 };
+      return { session_id, plan: { ...one, handlers: one.handlers.map((handler) => ({ ...handler, ...shared })) } };
+    };
+    const free = (count: number, except?: number) => {
+      const node = registered(1, 500, [1]);
+      const observed = node.status.sessions.get(5)!;
+      const sessions = new Map([5, 6].slice(0, count).map((id) => [id, { ...observed, session_id: id }]));
+      const holding = [sharing(5), sharing(6)].slice(0, count);
+      const nodes = [{ ...node, status: { ...node.status, sessions } }];
+      return allocatorSnapshot({ nodes, holding, except, profiles: [], links: measured, slownessOf: () => 1 })
+        .nodes[0]!;
+    };
+    expect(free(1)).toMatchObject({ mem_mb_free: 500, models: ['7  m'] });
+    expect(free(2)).toMatchObject({ mem_mb_free: 500, models: ['7  m'] });
+    expect(free(1, 5).mem_mb_free).toBe(800);
+    expect(free(2, 5).mem_mb_free).toBe(600);
+  });
+
   it('joins every pair of nodes, at half of both round trips and the slower rate', () => {
     const { links, nodes } = allocatorSnapshot({
       nodes: [registered(1, 1), registered(3, 1)],

@@ -5,7 +5,14 @@
  * subtracted from what there is without them; so what loaded handlers hold is added back first.
  */
 import { residualSnapshot } from '../allocation/residual.js';
-import type { Profile, SessionPlan, Snapshot, SnapshotLink, SnapshotNode } from '../contracts/plan.js';
+import {
+  modelKey,
+  type Profile,
+  type SessionPlan,
+  type Snapshot,
+  type SnapshotLink,
+  type SnapshotNode,
+} from '../contracts/plan.js';
 import { isDialable, linkFigures } from './link-figures.js';
 import type { LinkTable } from './link-table.js';
 import type { RegisteredNode } from './node-registry.js';
@@ -44,14 +51,18 @@ export function snapshotNode(
   const facts = status.facts ?? UNKNOWN_FACTS;
   const gpus = facts.gpus.length;
   let loadedMb = 0;
+  const models = new Map<string, number>();
   for (const { session_id, plan } of holding) {
     const observed = status.sessions.get(session_id);
     if (observed === undefined) continue;
     const loaded = new Set(observed.handlers.filter((one) => one.state !== 'preparing').map((one) => one.handler_id));
     for (const handler of plan.handlers) {
-      if (handler.node_id === file.node_id && loaded.has(handler.handler_id)) loadedMb += handler.mem_mb;
+      if (handler.node_id !== file.node_id || !loaded.has(handler.handler_id)) continue;
+      loadedMb += handler.mem_mb;
+      if (handler.model_mb !== undefined) models.set(modelKey(handler), handler.model_mb);
     }
   }
+  for (const modelMb of models.values()) loadedMb += modelMb;
   return {
     node_id: file.node_id,
     node_name: file.node_name,
