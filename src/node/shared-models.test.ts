@@ -13,7 +13,7 @@ import type { NodeAgentOptions } from './options.js';
 import { processMemoryMb } from './proc-stats.js';
 
 const PICTURES = join(dirname(createRequire(import.meta.url).resolve('@vladmandic/face-api/package.json')), 'demo');
-const SLOW_MS = 60_000;
+const SLOW_MS = 120_000;
 vi.setConfig({ testTimeout: 3 * SLOW_MS });
 
 const realAgent = (options: Partial<NodeAgentOptions> = {}) =>
@@ -177,7 +177,7 @@ test('under latest, each packet that a busy shared model has no time for is told
     const all = await lines(agent, session_id);
     expect(all.map((line) => line.sequence)).toEqual(all.map((_, index) => index));
     const reasons = new Set(all.flatMap(({ dropped }) => dropped ?? []));
-    expect([...reasons].filter((one) => !['late', 'queue'].includes(one))).toEqual([]);
+    expect([...reasons].filter((one) => !['late', 'queue', 'join'].includes(one))).toEqual([]);
     expect(reasons.size).toBeGreaterThan(0);
   }
 });
