@@ -38,7 +38,7 @@ const server = createServer((request, response) => {
 });
 
 const stats = (received) => ({
-  ...{ received, processed: received, emitted: received, dropped: {}, fps: 0, queue: 0 },
+  ...{ received, processed: received, emitted: received, dropped: {}, fps: 0, queue: 0, service_ms_total: 0 },
   ...{ service_ms_p50: null, service_ms_p95: null, queue_ms_p50: null, queue_ms_p95: null },
   ...{ end_to_end_ms_p50: null, end_to_end_ms_p95: null, last_sequence: null, drops_seen: {}, ended: false },
 });
