@@ -40,6 +40,11 @@ export class HostLeases {
     }
   }
 
+  /** Whether each model that the present process holds is there for it. */
+  get areServed(): boolean {
+    return [...this.#present.values()].every((lease) => lease.isServing());
+  }
+
   release(id: number): void {
     this.#present.get(id)?.release();
     this.#present.delete(id);

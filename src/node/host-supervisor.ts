@@ -359,6 +359,8 @@ export class HostSupervisor {
 
   /** A packet that hangs while the host drains ends with the drain's own bound. */
   #lookForStalls(statuses: readonly HostHandlerStatus[]): void {
+    // Packets that wait for a shared model which is being started again are not the handler's fault.
+    if (!this.#leases.areServed) this.#stalls.reset();
     const stall = this.#state === 'running' ? this.#stalls.look(this.#options.name, statuses) : null;
     if (stall !== null) this.#fail(stall);
   }

@@ -45,6 +45,7 @@ export class ModelProcess {
   #process: HostProcess<ToModelProcess, FromModelProcess> | null = null;
   #started: Deferred<void> = deferred();
   #status: ModelProcessStatus | null = null;
+  #serving = false;
   #restarts = 0;
   #pingId = 0;
   #pingsUnanswered = 0;
@@ -63,6 +64,9 @@ export class ModelProcess {
   }
   get pid(): number | null {
     return this.#process?.pid ?? null;
+  }
+  get isServing(): boolean {
+    return this.#serving;
   }
   get restarts(): number {
     return this.#restarts;
@@ -144,7 +148,7 @@ export class ModelProcess {
         throw this.#exited(`ended ${how}${lastLine === '' ? '' : `: ${lastLine.slice(0, 500)}`}`);
       });
       await withTimeout(Promise.race([this.#started.promise, exit]), bounds.prepareTimeoutMs, tooLate);
-      wasReady = true;
+      wasReady = this.#serving = true;
       logger.info(
         { pid: process.pid, threads: config.threads },
         `${this.#name} is loaded for the sessions of this node`,
@@ -158,6 +162,7 @@ export class ModelProcess {
       problem = error as OrchestratorError;
       if (!this.#stopping.signal.aborted) process.kill();
     } finally {
+      this.#serving = false;
       clearInterval(watch);
     }
     await process.exited;

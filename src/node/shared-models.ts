@@ -37,6 +37,8 @@ export interface ModelHolder {
 
 export interface ModelLease {
   readonly socketPath: string;
+  /** False while its process is being started again: who waits for it does not hang. */
+  isServing(): boolean;
   /** Gives it back; again is no error. */
   release(): void;
 }
@@ -82,7 +84,8 @@ export class SharedModels {
     };
     try {
       await entry.process.opened;
-      return { socketPath: entry.process.socketPath, release };
+      const { process } = entry;
+      return { socketPath: process.socketPath, isServing: () => process.isServing, release };
     } catch (error) {
       release();
       throw error;
