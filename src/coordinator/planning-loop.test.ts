@@ -109,6 +109,25 @@ describe('the planning loop', () => {
     expect((await cluster.client.nodes())[1]).toMatchObject({ slowness: 1 });
   });
 
+  it('runs what is quicker when it is measured late, and only then', async () => {
+    const rules = { confirmS: 0.1, dwellS: 0.1 };
+    cluster = await startTestCluster({ nodes: [CAMERA, EDGE_2], coordinator: { loopRules: rules } });
+    const goal = { fps: 5, accuracy_min: 0.5 };
+    const dry = await cluster.client.createSession({ service: 'faces', objective: goal, dry_run: true });
+    const latency_ms_max = 1.5 * dry.plan.latency_ms;
+    const objective = { ...goal, latency_ms_max };
+    const { session_id, plan } = await cluster.client.createSession({ service: 'faces', objective });
+    expect(plan.handlers[1]!.alternative).toBe('large');
+    await cluster.awaitState(session_id!, 'running');
+    cluster.camera.tell(session_id!, 4, { end_to_end_ms_p95: 0.9 * latency_ms_max });
+    await cluster.heartbeats(10);
+    expect((await cluster.client.session(session_id!)).generation).toBe(1);
+    cluster.camera.tell(session_id!, 4, { end_to_end_ms_p95: 3 * latency_ms_max });
+    expect((await cluster.awaitEvent('session.moved')).message).toMatch(
+      /to hold 5 fps within [\d.]+ ms \| detect \(large -> small\) -> edge-2 \| accuracy 0\.950 -> 0\.900/,
+    );
+  });
+
   it('refuses below nobody’s floor', async () => {
     await full();
     const goal = { ...GOAL, accuracy_min: 0.95 };
