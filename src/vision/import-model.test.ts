@@ -195,6 +195,12 @@ describe('what is no model', () => {
     await expect(add(path)).rejects.toThrow('its input x [1, 10] is no picture of four dimensions');
   });
 
+  it('without a name it has that of its file', async () => {
+    const path = join(dir, 'Some Net_v2.onnx');
+    await writeFile(path, await readFile(await modelFile(...yolov8(80))));
+    expect(await importModel({ path, cacheDir: dir })).toMatchObject({ name: 'some-net_v2' });
+  });
+
   it('a name of the catalogue, or one that is no name, is refused', async () => {
     const path = await modelFile(...yolov8(80));
     await expect(add(path, { name: 'blazeface' })).rejects.toThrow('is taken by the catalogue');
