@@ -80,7 +80,7 @@ export async function openConfiner(options: ConfinerOptions): Promise<HostConfin
     return UNCONFINED;
   }
   const parents = found.map(({ parent }) => parent);
-  logger.info({ groups: parents }, 'the kernel limits handler hosts by control groups');
+  logger.debug({ groups: parents }, 'the kernel limits handler hosts by control groups');
   return {
     async confine(pid) {
       const groups = parents.map((parent) => join(parent, `host-${pid}`));
