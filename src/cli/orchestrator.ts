@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../main/package-facts.js';
 import { addAccountCommands } from './commands/accounts.js';
+import { addApplyCommand } from './commands/apply.js';
 import { addCheckCommand } from './commands/check.js';
 import { addDaemonCommands } from './commands/daemons.js';
 import { addDbCommands } from './commands/db.js';
@@ -40,6 +41,7 @@ function createProgram(): Command {
   addLocalCommands(program);
   addSessionCommands(program);
   addMoveCommand(program);
+  addApplyCommand(program);
   addDrainCommands(program);
   addAccountCommands(program);
   addServiceCommands(program);

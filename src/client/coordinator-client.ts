@@ -1,5 +1,6 @@
 /** Client of the coordinator: everything that a user or a page can ask. */
 import { StringDecoder } from 'node:string_decoder';
+import type { ApplyRequest, ApplyResult } from '../contracts/apply.js';
 import type { OrchestratorEvent } from '../contracts/event.js';
 import type { FleetSnapshot } from '../contracts/fleet.js';
 import type { Loss } from '../contracts/loss.js';
@@ -46,6 +47,8 @@ export interface CoordinatorClient {
   /** Measures the path from one node to another now; throws NODE_UNREACHABLE, PROBE_BUSY. */
   probeLink(source_node: number | string, target_node: number | string): Promise<NodeLink>;
   services(): Promise<ServiceView[]>;
+  /** Says what changes, and begins; events tell how it ends. Throws SERVICE_FILE_INVALID, APPLY_REFUSED. */
+  applyService(request: ApplyRequest): Promise<ApplyResult>;
   handlerTypes(): Promise<HandlerTypeView[]>;
   /** Throws SESSION_REFUSED with the Refusal as `context.refusal`. */
   createSession(request: SessionRequestInput): Promise<SessionCreated>;
@@ -92,6 +95,7 @@ export function createCoordinatorClient(options: CoordinatorClientOptions): Coor
       return (await http.request('POST', '/v1/links/probe', { json })) as NodeLink;
     },
     services: () => get('/v1/services'),
+    applyService: async (json) => (await http.request('POST', '/v1/services/apply', { json })) as ApplyResult,
     handlerTypes: () => get('/v1/handler-types'),
     createSession: async (json) => (await http.request('POST', '/v1/sessions', { json })) as SessionCreated,
     sessions: () => get('/v1/sessions'),

@@ -78,6 +78,10 @@ export const ERROR_CATALOGUE = {
     status: 409,
     help: 'The handler cannot run on that node, or cannot be moved now; the message says why.',
   },
+  APPLY_REFUSED: {
+    status: 409,
+    help: 'The definition cannot take the place of the loaded one; the message says why. Sessions that cannot take it are named in the answer.',
+  },
   SESSION_REFUSED: {
     status: 409,
     help: 'No placement meets the objective; the reasons and the nearest objective that fits are attached.',

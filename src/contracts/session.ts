@@ -83,10 +83,13 @@ export const MoveRequestSchema = Type.Object(
 );
 export type MoveRequest = Static<typeof MoveRequestSchema>;
 
+/** `definition`: what a service file holds, where the session runs by one that was applied since it was loaded. */
+export type StoredRequest = SessionRequest & { readonly definition?: object };
+
 /** What the coordinator stores before it sends anything. */
 export interface StoredSession {
   session_id: number;
-  request: SessionRequest;
+  request: StoredRequest;
   desired: SessionDesired;
   generation: number;
   plan: Static<typeof SessionPlanSchema>;

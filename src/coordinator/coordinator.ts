@@ -8,6 +8,7 @@ import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { DEFAULT_LOOP_RULES } from '../allocation/fleet/loop-rules.js';
 import { toOrchestratorError } from '../contracts/errors.js';
 import { type ListenAddress, listen } from '../http-server/http-server.js';
+import { Applier } from './applier.js';
 import { Drains } from './drains.js';
 import { EventLog } from './event-log.js';
 import { Failover } from './failover.js';
@@ -40,7 +41,9 @@ const EPOCHS_SKIPPED_MAX = 10_000;
 
 /** Throws what `listen` throws, and DATABASE_UNAVAILABLE. The stores stay the caller's to close. */
 export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { state, telemetry, token, types, services, clock, logger } = options;
+  const { state, telemetry, token, types, clock, logger } = options;
+  // The one list that everybody reads; only the applier changes it.
+  const services = [...options.services];
   const bounds: CoordinatorBounds = { ...DEFAULT_COORDINATOR_BOUNDS, ...options.bounds };
   const events = new EventLog({ state, clock, logger });
   const { nodes, tlsCa } = options;
@@ -90,8 +93,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const sessions = new SessionService({
       ...{ table, registry, reconciler, mover, loop, events, state, services, types, clock },
     });
+    const applier = new Applier({ services, types, table, registry, mover, reconciler, events });
+    closers.push(() => applier.close());
     const app = await createHttpApi({
-      ...{ token, epoch, sessions, table, registry, drains, pace, links, probes, failover, events },
+      ...{ token, epoch, sessions, applier, table, registry, drains, pace, links, probes, failover, events },
       ...{ telemetry, services, types, clock, logger },
       tls: options.tls ?? null,
     });

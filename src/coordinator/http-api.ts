@@ -8,6 +8,7 @@ import {
   HandlerTypeViewSchema,
   ServiceViewSchema,
 } from '../client/answers.js';
+import { ApplyRequestSchema, ApplyResultSchema } from '../contracts/apply.js';
 import { EventSchema } from '../contracts/event.js';
 import { FleetSnapshotSchema } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
@@ -23,6 +24,7 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { EVENTS_LIMIT_DEFAULT } from '../store/store.js';
 import { accountRoutes } from './account-routes.js';
+import type { Applier } from './applier.js';
 import type { Drains } from './drains.js';
 import type { EventLog } from './event-log.js';
 import { EventStreams } from './event-stream.js';
@@ -54,6 +56,7 @@ export interface HttpApiOptions {
   readonly failover: Failover;
   readonly events: EventLog;
   readonly telemetry: CoordinatorOptions['telemetry'];
+  readonly applier: Pick<Applier, 'apply'>;
   readonly services: readonly Service[];
   readonly types: HandlerTypeRegistry;
   readonly clock: Clock;
@@ -167,12 +170,26 @@ function sessionRoutes(app: HttpServer, { sessions, table, registry }: HttpApiOp
 }
 
 function clusterRoutes(app: HttpServer, options: HttpApiOptions): void {
-  const { table, sessions, services, types, epoch, clock, registry } = options;
+  const { table, sessions, applier, services, types, epoch, clock, registry } = options;
   const nodes = () => nodeViews(options);
   app.get(
     '/v1/services',
     { schema: { summary: 'Every loaded service', response: { 200: Type.Array(ServiceViewSchema) } } },
     async () => services.map(serviceView),
+  );
+  app.post(
+    '/v1/services/apply',
+    {
+      schema: {
+        summary: 'Roll a changed definition through the running sessions of its service; events tell how it ends',
+        body: ApplyRequestSchema,
+        response: { 200: ApplyResultSchema, 202: ApplyResultSchema },
+      },
+    },
+    async (request, reply) => {
+      const result = await applier.apply(request.body);
+      return reply.code(request.body.dry_run ? 200 : 202).send(result);
+    },
   );
   app.get(
     '/v1/handler-types',

@@ -13,12 +13,13 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import type { PlannedHandler, SessionPlan } from '../contracts/plan.js';
 import type { Variant } from '../contracts/service.js';
+import type { StoredRequest, StoredSession } from '../contracts/session.js';
 import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
 import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 import { pinWords } from './pins.js';
 import { planPlaced, variantOf } from './planner.js';
-import { handlerStats, isInner, observedState, type SessionRecord, sinkIds } from './session-record.js';
+import { handlerStats, isInner, observedState, type RunsBy, type SessionRecord, sinkIds } from './session-record.js';
 import type { SessionTable } from './session-table.js';
 import { differenceWords, sinkDifference, sinkTally } from './sink-tally.js';
 
@@ -55,20 +56,33 @@ export class Mover {
    * Stores another plan of a running session; its end is an event. False when the session was changed meanwhile. Runs
    * while no other plan is being made.
    */
-  async begin(record: SessionRecord, plan: SessionPlan, words: string): Promise<boolean> {
+  async begin(record: SessionRecord, plan: SessionPlan, words: string, by?: RunsBy): Promise<boolean> {
     const { table, registry, clock, events } = this.#options;
     const former = record.stored.plan;
+    const formerBy =
+      by === undefined ? null : { service: record.service, definition: record.stored.request.definition };
     const tally = sinkTally(record, registry);
     const done = await table.update(record, (now) =>
       now.ended !== null || now.desired !== 'running' || now.plan !== former
         ? null
-        : { ...now, generation: now.generation + 1, plan },
+        : { ...now, generation: now.generation + 1, plan, request: requestBy(now, by) },
     );
     if (!done) return false;
+    if (by !== undefined) record.service = by.service;
     const { session_id, generation } = record.stored;
-    record.move = { generation, words, former, sinceMs: clock.monotonicMs(), tally, madeMs: null };
+    record.move = { generation, words, former, formerBy, sinceMs: clock.monotonicMs(), tally, madeMs: null };
     events.emit({ kind: 'session.moving', session_id, message: `session ${session_id}: ${words}, warming` });
     return true;
+  }
+
+  /** Lets a session run by another definition that changes nothing of its plan. False when it was changed meanwhile. */
+  async adopt(record: SessionRecord, by: RunsBy): Promise<boolean> {
+    const { plan } = record.stored;
+    const done = await this.#options.table.update(record, (now) =>
+      now.ended !== null || now.plan !== plan ? null : { ...now, request: requestBy(now, by) },
+    );
+    if (done) record.service = by.service;
+    return done;
   }
 
   /** Tells how a move has ended, once it has. */
@@ -104,9 +118,15 @@ export class Mover {
     const done = await table.update(record, (now) =>
       now.ended !== null || now.desired === 'stopped' || now.generation !== move.generation
         ? null
-        : { ...now, generation: now.generation + 1, plan: move.former },
+        : {
+            ...now,
+            generation: now.generation + 1,
+            plan: move.former,
+            request: requestBy(now, move.formerBy ?? undefined),
+          },
     );
     if (!done) return false;
+    if (move.formerBy !== null) record.service = move.formerBy.service;
     record.move = null;
     record.problems.clear();
     const { session_id, generation } = record.stored;
@@ -158,6 +178,12 @@ export class Mover {
     if (result.admitted) return result.plan;
     throw refused(session_id, moved.handler_name, node, result.refusal.reasons.join('; '));
   }
+}
+
+function requestBy({ request }: StoredSession, by: RunsBy | undefined): StoredRequest {
+  if (by === undefined) return request;
+  const { definition: _, ...rest } = request;
+  return by.definition === undefined ? rest : { ...rest, definition: by.definition };
 }
 
 function handlerOf({ stored }: SessionRecord, ref: number | string): PlannedHandler {

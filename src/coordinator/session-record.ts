@@ -51,6 +51,12 @@ export interface Failure {
   readonly isLocal: boolean;
 }
 
+/** The definition that a session runs by: as it is planned with, and as it is stored (undefined: the loaded file's). */
+export interface RunsBy {
+  readonly service: Service | null;
+  readonly definition: object | undefined;
+}
+
 /** A change of plan that is applied while frames flow; its end is one event. */
 export interface Move {
   /** Of the plan that it is: a later one is not this move. */
@@ -59,6 +65,8 @@ export interface Move {
   readonly words: string;
   /** The plan to go back to when something of it cannot be made where it should be. */
   readonly former: SessionPlan;
+  /** The definition to go back to, where the move changes that as well. */
+  readonly formerBy: RunsBy | null;
   readonly sinceMs: number;
   /** Of its sinks when it began. */
   readonly tally: SinkTally;
@@ -71,8 +79,11 @@ export interface SessionRecord {
   stored: StoredSession;
   /** node_ids of the plan; asked for with every heartbeat. */
   nodeIds: ReadonlySet<number>;
-  /** With the session's own parameters; null when the service is not loaded any more: it runs on but cannot be re-placed. */
-  readonly service: Service | null;
+  /**
+   * With the session's own parameters; null when the service is not loaded any more: it runs on but cannot be re-placed.
+   * Changed together with `stored.request.definition`.
+   */
+  service: Service | null;
   suspension: Suspension | null;
   recovery: Recovery | null;
   move: Move | null;

@@ -7,7 +7,7 @@ import { OrchestratorError } from '../contracts/errors.js';
 import type { FleetPath, FleetSnapshot } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { PlanRequest, Profile, Snapshot } from '../contracts/plan.js';
-import type { Service } from '../contracts/service.js';
+import { normalizeService, type Service } from '../contracts/service.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
@@ -203,7 +203,12 @@ export class SessionTable {
     if (ended !== null) return null;
     const { services, types, logger } = this.#options;
     try {
-      return sessionService(findService(services, request.service), request, types);
+      const { definition } = request;
+      const service =
+        definition === undefined
+          ? findService(services, request.service)
+          : normalizeService(definition, types, `session ${session_id}`);
+      return sessionService(service, request, types);
     } catch (error) {
       logger.warn({ err: error, session_id }, `session ${session_id} runs on but cannot be placed again`);
       return null;
