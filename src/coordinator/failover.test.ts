@@ -24,32 +24,55 @@ const messages = async () => (await cluster.client.events()).map((event) => even
 describe('a handler does not go on although its node lives', () => {
   it('is placed elsewhere, alone, and not where it has failed before', async () => {
     const { id, client, camera, edge1, edge2, awaitEvent } = await running();
-    edge1.restarts = 1;
-    edge1.failed.set(2, 'handler 2 has not ended packet 7 in 5.0 s');
+    // Round trips of a busy machine decide which of the two is the better one.
+    const isOnFirst = (await client.session(id)).plan.handlers[1]!.node_name === 'edge-1';
+    const [here, there] = isOnFirst ? [edge1, edge2] : [edge2, edge1];
+    const [from, to] = [here.options.node_name, there.options.node_name];
+    here.restarts = 1;
+    here.failed.set(2, 'handler 2 has not ended packet 7 in 5.0 s');
     expect((await awaitEvent('session.replaced')).message).toBe(
-      `session ${id}: detect on edge-1: handler 2 has not ended packet 7 in 5.0 s | detect -> edge-2`,
+      `session ${id}: detect on ${from}: handler 2 has not ended packet 7 in 5.0 s | detect -> ${to}`,
     );
     const view = await cluster.awaitState(id, 'running');
-    expect(view.plan.handlers.map((one) => one.node_name)).toEqual(['camera', 'edge-2', 'camera', 'camera']);
+    expect(view.plan.handlers.map((one) => one.node_name)).toEqual(['camera', to, 'camera', 'camera']);
     expect(view.generation).toBe(2);
-    await until('its share is removed', async () => edge1.sessions.size === 0);
+    await until('its share is removed', async () => here.sessions.size === 0);
     expect(camera.deletes).toEqual([]);
-    edge2.restarts = 1;
-    edge2.failed.set(2, 'it hangs here too');
-    edge1.failed.clear();
+    there.restarts = 1;
+    there.failed.set(2, 'it hangs here too');
+    here.failed.clear();
     await cluster.awaitState(id, 'failed');
-    expect((await client.session(id)).problem).toBe('detect on edge-2: it hangs here too');
+    expect((await client.session(id)).problem).toBe(`detect on ${to}: it hangs here too`);
   });
 
   it('ends the session at once when it could not even be created', async () => {
-    const { id, client, edge1 } = await running();
-    edge1.failed.set(2, 'no such model');
+    const { id, client, edge1, edge2 } = await running();
+    for (const node of [edge1, edge2]) node.failed.set(2, 'no such model');
     await cluster.awaitState(id, 'failed');
     expect((await client.session(id)).generation).toBe(1);
   });
 });
 
 describe('a node is lost', () => {
+  it('and returns, again and again: what has moved away stays away', async () => {
+    const { id, client, edge1, edge2, awaitEvent } = await running();
+    for (let round = 0; round < 4; round++) {
+      await edge1.kill();
+      await until('it is lost', async () => (await client.nodes())[1]!.state === 'lost');
+      await awaitEvent('session.replaced');
+      await cluster.awaitState(id, 'running');
+      await edge1.start();
+      await until('it is back', async () => (await client.nodes())[1]!.state === 'up');
+      await cluster.heartbeats(10);
+    }
+    const view = await cluster.awaitState(id, 'running');
+    expect([view.generation, view.plan.handlers[1]!.node_name]).toEqual([2, 'edge-2']);
+    const events = await client.events();
+    expect(events.filter(({ kind }) => kind === 'session.replaced')).toHaveLength(1);
+    expect(events.filter(({ kind }) => kind === 'node.lost')).toHaveLength(4);
+    expect([edge1.sessions.size, edge2.deletes]).toEqual([0, []]);
+  });
+
   it('moves only the victims, tells each node once, and tells when frames flow again', async () => {
     const { id, client, camera, edge1, edge2, awaitEvent } = await running();
     camera.tell(id, 4, { last_sequence: 100 });

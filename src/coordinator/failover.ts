@@ -106,7 +106,7 @@ export class Failover {
     const failed = variant.handlers.filter((one) => handlerIds.includes(one.handler_id));
     const others = registry.all().filter((node) => {
       const { node_id } = node.file;
-      const isOpen = registry.isUp(node_id) && !record.failedOn.has(node_id);
+      const isOpen = registry.isUp(node_id) && node.drainedSince === null && !record.failedOn.has(node_id);
       return isOpen && failed.every(({ at }) => pinWords(at, node) === null);
     });
     for (const { file } of others.slice(0, EVADE_NODES_MAX)) {

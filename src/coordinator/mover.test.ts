@@ -88,6 +88,39 @@ describe('a handler is moved', () => {
     expect(back.plan.handlers[1]!.node_name).toBe('edge-1');
   });
 
+  it('is finished by a coordinator that starts in the middle of it', async () => {
+    const { id, client, edge1, edge2, camera } = await running();
+    edge2.holds = true;
+    await client.moveHandler(id, { handler: 'detect', node: 'edge-2' });
+    await until('edge-2 makes it', async () => edge2.puts.length > 0);
+    await cluster.restart();
+    await cluster.heartbeats(5);
+    expect(edge1.sessions.get(id)).toMatchObject({ generation: 1, desired: 'running' });
+    edge2.holds = false;
+    const view = await cluster.awaitState(id, 'running');
+    expect([view.generation, view.plan.handlers[1]!.node_name]).toEqual([2, 'edge-2']);
+    await until('the old one is removed', async () => edge1.sessions.size === 0);
+    expect(camera.deletes).toEqual([]);
+  });
+
+  it('is undone by a coordinator that starts in the middle of it when it cannot be finished', async () => {
+    const { id, client, edge1, edge2 } = await running();
+    edge2.holds = true;
+    await client.moveHandler(id, { handler: 'detect', node: 'edge-2' });
+    await until('edge-2 makes it', async () => edge2.puts.length > 0);
+    await cluster.restart();
+    edge2.failed.set(2, 'no such model');
+    const view = await until('it runs where it was', async () => {
+      const seen = await cluster.client.session(id);
+      return seen.generation === 3 && seen.observed === 'running' ? seen : `${seen.generation} ${seen.observed}`;
+    });
+    expect(view.plan.handlers[1]!.node_name).toBe('edge-1');
+    expect(edge1.deletes).toEqual([]);
+    expect((await cluster.awaitEvent('session.replaced')).message).toBe(
+      `session ${id}: detect on edge-2: no such model | detect -> edge-1`,
+    );
+  });
+
   it('is given up when the session stops', async () => {
     const { id, client, edge2, awaitEvent } = await running();
     edge2.holds = true;

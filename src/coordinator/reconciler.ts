@@ -251,7 +251,7 @@ export class Reconciler {
       if (first !== undefined) {
         const reason = `${first.handler_name} on ${name}: ${first.error ?? 'failed'}`;
         const handlerIds = failed.map(({ handler_id }) => handler_id);
-        return { reason, nodeId, handlerIds, isLocal: first.restarts > 0 };
+        return { reason, nodeId, handlerIds, isLocal: first.restarts > 0 || stored.generation > 1 };
       }
       if (observed.state !== 'failed') continue;
       return { reason: `${name}: the session failed there`, nodeId, handlerIds: [], isLocal: false };

@@ -47,7 +47,7 @@ export interface Failure {
   readonly reason: string;
   readonly nodeId: number;
   readonly handlerIds: readonly number[];
-  /** False: they could not be created at all, which is the same everywhere. */
+  /** False: they could not be created where the session was placed first, and what is wrong is wrong everywhere. */
   readonly isLocal: boolean;
 }
 

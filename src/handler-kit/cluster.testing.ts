@@ -6,6 +6,7 @@
 import type { BlueprintLink } from '../contracts/blueprint.js';
 import type { DataPacket, Delivery, DropPacket } from '../contracts/packet.js';
 import type { LedgerRow } from '../contracts/report.js';
+import type { Dial } from '../links/link.js';
 import { LinkReceiver } from '../links/link-receiver.js';
 import { memoryDial } from '../links/memory-link.js';
 import { systemClock } from '../std/clock.js';
@@ -50,11 +51,16 @@ export interface SinkRecord {
 interface Host {
   readonly runner: HandlerRunner | SourceRunner;
   readonly receivers: LinkReceiver[];
+  /** Of the plan that it was made for. */
+  readonly generation: number;
   /** Becomes false with a kill: what its handlers still do then has no effect, as in a process that is gone. */
   readonly life: { alive: boolean };
 }
 
 const clock = systemClock();
+
+/** Turns of the event loop that an old host is given to drain. */
+const DRAIN_TURNS = 2_000;
 
 export class TestCluster {
   readonly records: SinkRecord[] = [];
@@ -67,6 +73,7 @@ export class TestCluster {
   readonly #cuts = new Set<() => void>();
   #checkpoint = -1;
   #emitted = 0;
+  #generation = 0;
   /** Connections made so far: more than links when something broke. */
   connections = 0;
 
@@ -101,14 +108,39 @@ export class TestCluster {
 
   /** Kills a host and starts it again; nothing of it survives but files. */
   restart(handler: number): void {
-    const { runner, receivers, life } = this.#hosts[handler]!;
-    life.alive = false;
     this.#checkpoint = Math.max(this.#checkpoint, this.#hosts[0]!.runner.settled);
-    for (const receiver of receivers) receiver.close();
-    void runner.close();
+    this.#end(this.#hosts[handler]!);
     this.#hosts[handler] = this.#start(handler);
     this.#connect(handler);
     if (handler === 0) this.#run();
+  }
+
+  /**
+   * Makes a worker anew as a move does: the new host is made; then it takes its inputs over, and those behind it are told
+   * where it is, in any order; then the old one drains and ends. `kills`: one of the two dies on the way.
+   */
+  async move(handler: number, kills: 'neither' | 'old' | 'new' = 'neither'): Promise<void> {
+    const old = this.#hosts[handler]!;
+    this.#generation += 1;
+    this.#hosts[handler] = this.#start(handler);
+    const retargetsFirst = this.#options.random() < 0.5;
+    if (retargetsFirst) this.#retarget(handler);
+    else this.#connect(handler);
+    await this.#pause();
+    if (kills === 'old') this.#end(old);
+    // The one that is started again takes its inputs over by itself.
+    if (kills === 'new') this.restart(handler);
+    else if (retargetsFirst) this.#connect(handler);
+    if (!retargetsFirst) this.#retarget(handler);
+    await this.#drained(old);
+    this.#end(old);
+  }
+
+  /** Under `all` a host that nobody reads from any more waits for room in vain, and what it holds comes again. */
+  async #drained({ runner, life }: Host): Promise<void> {
+    const worker = runner as HandlerRunner;
+    const isDrained = () => worker.idle && worker.outputs.flushed;
+    for (let turn = 0; turn < DRAIN_TURNS && life.alive && !isDrained(); turn++) await new Promise(setImmediate);
   }
 
   async close(): Promise<void> {
@@ -116,6 +148,25 @@ export class TestCluster {
     for (const { runner, receivers } of this.#hosts) {
       for (const receiver of receivers) receiver.close();
       await runner.close();
+    }
+  }
+
+  #end({ runner, receivers, life }: Host): void {
+    life.alive = false;
+    for (const receiver of receivers) receiver.close();
+    void runner.close();
+  }
+
+  /** Those behind a handler dial the host that it has now. */
+  #retarget(handler: number): void {
+    const { generation } = this.#hosts[handler]!;
+    for (const { runner, receivers } of this.#hosts) {
+      if (runner instanceof SourceRunner) continue;
+      for (const receiver of receivers) {
+        if (receiver.link.source_handler !== handler) continue;
+        receiver.setGeneration(generation);
+        receiver.retarget(this.#dial(receiver.link));
+      }
     }
   }
 
@@ -153,7 +204,7 @@ export class TestCluster {
         if (source === handler) runner.outputs.add(this.#link(source, target, target_input));
       });
     });
-    return { runner, receivers: [], life };
+    return { runner, receivers: [], life, generation: this.#generation };
   }
 
   /** On the agent's side: what came through before the kill is there, and the next process is told how far it reaches. */
@@ -172,7 +223,7 @@ export class TestCluster {
 
   #connect(handler: number): void {
     const { inputs, delivery, random } = this.#options;
-    const { runner, receivers } = this.#hosts[handler]!;
+    const { runner, receivers, generation } = this.#hosts[handler]!;
     if (runner instanceof SourceRunner) return;
     inputs[handler]!.forEach((source, input) => {
       const link = this.#link(source, handler, input);
@@ -181,21 +232,10 @@ export class TestCluster {
         delivery: link.delivery ?? delivery,
         clock,
         logger: silentLogger,
-        generation: 0,
+        generation,
         settled: runner.startsAfter,
         random,
-        dial: (hello, events) => {
-          const schedule = this.#turns();
-          return memoryDial({
-            find: () => this.#hosts[source]!.runner.outputs.find(link),
-            clock,
-            schedule,
-            onConnection: (cut) => {
-              this.connections += 1;
-              this.#cuts.add(cut);
-            },
-          })(hello, events);
-        },
+        dial: this.#dial(link),
         onPacket: (packet, arrival) => runner.accept(input, packet, arrival),
         onFloor: (settled) => runner.raiseFloor(settled),
       });
@@ -203,6 +243,19 @@ export class TestCluster {
       runner.setInput(input, receiver);
       receiver.start();
     });
+  }
+
+  #dial(link: BlueprintLink): Dial {
+    return (hello, events) =>
+      memoryDial({
+        find: () => this.#hosts[link.source_handler]!.runner.outputs.find(link),
+        clock,
+        schedule: this.#turns(),
+        onConnection: (cut) => {
+          this.connections += 1;
+          this.#cuts.add(cut);
+        },
+      })(hello, events);
   }
 
   #link(source_handler: number, target_handler: number, target_input: number): BlueprintLink {

@@ -132,6 +132,8 @@ export interface SourceHandler {
   readonly kind: 'source';
   /** Runs until the stream ends (returns: the runtime emits the end) or the signal aborts. */
   run(control: SourceControl): Promise<void>;
+  /** What users should know of it now, for example that its camera is away; undefined when there is nothing to say. */
+  note?(): string | undefined;
   close(): Promise<void> | void;
 }
 

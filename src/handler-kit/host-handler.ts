@@ -111,7 +111,7 @@ export class HostedHandler {
       settled: this.runner.settled,
       busy_ms: this.runner.meter.busyMs,
       at_work: this.runner instanceof HandlerRunner ? this.runner.atWork : null,
-      note: this.handler.kind === 'processing' ? this.handler.note?.() : undefined,
+      note: this.handler.note?.(),
     };
   }
 

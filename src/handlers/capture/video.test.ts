@@ -6,7 +6,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Frame } from '../../contracts/packet.js';
 import { PpmParser, VideoWriter } from '../../vision/ffmpeg.js';
 import { encodeJpeg } from '../../vision/images.js';
@@ -202,7 +202,9 @@ describe('a stream over HTTP', () => {
     await camera.close();
     const source = await createSource(manifest, { source: `http://127.0.0.1:${port}/` });
     const stop = new AbortController();
+    expect(source.note?.()).toBeUndefined();
     const run = source.run({ nextSequence: () => 0, async emit() {}, signal: stop.signal });
+    await vi.waitFor(() => expect(source.note?.()).toMatch(/^broke off \(.+\); retry \d+ (in \d+ s|now)$/), 20_000);
     stop.abort();
     await run;
   });

@@ -19,11 +19,9 @@ const FILE_STALL_MS = 60_000;
 export async function createVideo(context: HandlerContext<CaptureParams>, source: VideoSource): Promise<SourceHandler> {
   const facts = await factsOf(context, source);
   context.logger.debug({ source: source.address, ...facts }, 'video source');
-  return {
-    kind: 'source',
-    run: (control) => (facts === null ? runLive(context, source, control) : runFile(context, source, facts, control)),
-    close() {},
-  };
+  if (facts !== null) return { kind: 'source', run: (control) => runFile(context, source, facts, control), close() {} };
+  const live = new LiveSource(context, source);
+  return { kind: 'source', run: (control) => live.run(control), note: () => live.note(), close() {} };
 }
 
 /** null for what is live. A stream that is not there yet is taken for live, too: it is waited for. */
@@ -81,21 +79,51 @@ async function runFile(
   }
 }
 
-async function runLive(
-  context: HandlerContext<CaptureParams>,
-  source: VideoSource,
-  control: SourceControl,
-): Promise<void> {
-  const { params, logger } = context;
-  const { signal } = control;
-  const backoff = new Backoff(RETRY_MS);
-  while (!signal.aborted) {
-    const reason = await followLive(context, source, control, () => backoff.reset());
-    if (signal.aborted) return;
-    const pauseMs = backoff.nextMs();
-    const retry = `retry ${backoff.attempt} in ${(pauseMs / 1000).toFixed(1)} s`;
-    logger.warn({ source: params.source }, `source ${params.source} broke off (${reason ?? 'it ended'}); ${retry}`);
-    await sleep(pauseMs, undefined, { signal }).catch(() => {});
+/** Why a stream is away, and when it is tried again. */
+interface Outage {
+  readonly reason: string;
+  readonly attempt: number;
+  /** Monotonic ms. */
+  readonly retryMs: number;
+}
+
+class LiveSource {
+  readonly #context: HandlerContext<CaptureParams>;
+  readonly #source: VideoSource;
+  readonly #backoff = new Backoff(RETRY_MS);
+  /** Null from the first frame on. */
+  #outage: Outage | null = null;
+
+  constructor(context: HandlerContext<CaptureParams>, source: VideoSource) {
+    this.#context = context;
+    this.#source = source;
+  }
+
+  async run(control: SourceControl): Promise<void> {
+    const { params, logger, clock } = this.#context;
+    const { signal } = control;
+    while (!signal.aborted) {
+      const reason = await followLive(this.#context, this.#source, control, () => this.#came());
+      if (signal.aborted) return;
+      const pauseMs = this.#backoff.nextMs();
+      const retryMs = clock.monotonicMs() + pauseMs;
+      this.#outage = { reason: reason ?? 'it ended', attempt: this.#backoff.attempt, retryMs };
+      logger.warn({ source: params.source }, `source ${params.source} ${this.note()}`);
+      await sleep(pauseMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** `broke off (it ended); retry 4 in 8 s` */
+  note(): string | undefined {
+    if (this.#outage === null) return undefined;
+    const { reason, attempt, retryMs } = this.#outage;
+    const leftS = Math.ceil((retryMs - this.#context.clock.monotonicMs()) / 1000);
+    return `broke off (${reason}); ${leftS > 0 ? `retry ${attempt} in ${leftS} s` : `retry ${attempt} now`}`;
+  }
+
+  #came(): void {
+    this.#backoff.reset();
+    this.#outage = null;
   }
 }
 
