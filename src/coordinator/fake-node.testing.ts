@@ -67,6 +67,8 @@ export class FakeNode {
   lastExit: string | undefined;
   /** handler_id -> why it has failed. */
   readonly failed = new Map<number, string>();
+  /** Handlers with this model cannot be created. */
+  noModel: string | null = null;
   readonly #stats = new Map<string, Partial<HandlerStats>>();
   #server: Server | null = null;
   #port = 0;
@@ -131,7 +133,8 @@ export class FakeNode {
   }
 
   #stateOf(session: NodeSession, handlerId: number): HandlerState {
-    if (this.failed.has(handlerId)) return 'failed';
+    const { model } = session.handlers.find((one) => one.handler_id === handlerId)!.params ?? {};
+    if (this.failed.has(handlerId) || (model !== undefined && model === this.noModel)) return 'failed';
     if (session.desired === 'stopped') return this.drains ? 'draining' : 'stopped';
     return this.holds ? 'preparing' : session.desired;
   }
