@@ -76,7 +76,9 @@ describe('in a system of three nodes', () => {
 
   async function start(name: string, pictures: number, more: object = {}): Promise<SessionView> {
     const source = system.pictures(`${name}-${Math.random()}`, pictures);
-    const request = { service: name, source, source_node: 0, delivery: 'all' as const, ...more };
+    // Slow enough that pictures are left while a busy machine starts programs again.
+    const params = { capture: { fps: 2 } };
+    const request = { service: name, source, source_node: 0, delivery: 'all' as const, params, ...more };
     const { session_id } = await system.coordinator.createSession(request);
     return awaitRunning(system.coordinator, session_id!);
   }
@@ -207,7 +209,10 @@ describe('in a system of three nodes', () => {
 
   test('a command that the node does not allow is refused by name', async () => {
     const source = system.pictures('forbidden', 1);
-    const { session_id } = await system.coordinator.createSession({ service: 'forbidden', source, source_node: 0 });
+    const { session_id } = await system.coordinator.createSession({
+      ...{ service: 'forbidden', source, source_node: 0 },
+      params: { capture: { fps: 2 } },
+    });
     const failed = await eventually('the session fails', async () => {
       const view = await system.coordinator.session(session_id!);
       return view.observed === 'failed' ? view : undefined;

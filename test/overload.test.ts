@@ -1,4 +1,7 @@
-/** Story 7 with real processes: other programs take the cores, a session falls to a cheaper model, and rises again after. */
+/**
+ * Story 7 with real processes: other programs take the cores, a session falls to a cheaper model, and rises again after.
+ * By `npm run test:overload` only: it needs the machine for itself, and would fail whatever runs beside it.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -32,10 +35,16 @@ const SERVICE = {
   ],
 };
 
+/** Until a session has fallen or risen: the loop wants 10 s of load, or a minute of calm. */
+const CHANGE_MS_MAX = 240_000;
+
 let system: TestSystem;
 let others: ChildProcess[] = [];
 
+const isAsked = process.env.ORCHESTRATOR_OVERLOAD !== undefined;
+
 beforeAll(async () => {
+  if (!isAsked) return;
   const nodes = NODES.filter(({ node_type }) => node_type !== 'cloud').map((node) =>
     node.node_type === 'edge' ? { ...node, labels: ['compute'] } : node,
   );
@@ -50,62 +59,49 @@ afterAll(async () => {
   await system?.close();
 });
 
-test('falls to a cheaper model while others take the cores, and rises after', { timeout: 300_000 }, async () => {
-  const { coordinator } = system;
-  const source = { source: system.pictures('loop', 6), source_node: 0, params: { capture: { loop: true } } };
-  const objective = { fps: 4, accuracy_min: 0.8 };
-  const { session_id, plan } = await coordinator.createSession({ service: 'faces', ...source, objective });
-  const id = session_id!;
-  expect(plan.handlers[3]!.alternative).toBe('large');
-  await awaitRunning(coordinator, id);
-  const changed = (from: string, to: string) =>
-    eventually(
-      `detect ${from} -> ${to}`,
-      async () => {
-        const events = await coordinator.events({ session_id: id });
-        return events.find((one) => one.kind === 'session.moved' && one.message.includes(`detect (${from} -> ${to})`));
-      },
-      120_000,
+test.runIf(isAsked)(
+  'falls to a cheaper model while others take the cores, and rises after',
+  async () => {
+    const { coordinator } = system;
+    const source = { source: system.pictures('loop', 6), source_node: 0, params: { capture: { loop: true } } };
+    const objective = { fps: 4, accuracy_min: 0.8 };
+    const { session_id, plan } = await coordinator.createSession({ service: 'faces', ...source, objective });
+    const id = session_id!;
+    expect(plan.handlers[3]!.alternative).toBe('large');
+    await awaitRunning(coordinator, id);
+    const changed = (from: string, to: string) =>
+      eventually(
+        `detect ${from} -> ${to}`,
+        async () => {
+          const events = await coordinator.events({ session_id: id });
+          return events.find(
+            (one) => one.kind === 'session.moved' && one.message.includes(`detect (${from} -> ${to})`),
+          );
+        },
+        CHANGE_MS_MAX,
+      );
+    await eventually('some seconds of frames', async () =>
+      sinkSequence(await coordinator.session(id)) > 40 ? true : undefined,
     );
-  await eventually('some seconds of frames', async () =>
-    sinkSequence(await coordinator.session(id)) > 40 ? true : undefined,
-  );
 
-  others = Array.from({ length: 4 * availableParallelism() }, () => spawn(process.execPath, ['-e', 'for (;;);']));
-  const fallen = await changed('large', 'small');
-  expect(fallen.message).toMatch(
-    /: to hold 4 fps \| detect \(large -> small\) -> edge \| accuracy 0\.960 -> 0\.900 \| warmed .* lost, 0 duplicated$/,
-  );
-  expect((await coordinator.nodes()).find(({ node_id }) => node_id === 1)!.slowness).toBeGreaterThan(1);
-
-  for (const one of others) one.kill('SIGKILL');
-  const edge = async () => (await coordinator.nodes()).find(({ node_id }) => node_id === 1)!;
-  const model = async () => (await coordinator.session(id)).plan.handlers[3]!.alternative;
-  const hasRisen = async () => (await model()) === 'large';
-  // Where this test is not alone on the machine its cores may stay taken; then the session must stay where it is.
-  const isCalm = await eventually(
-    'as quick as usual',
-    async () => (await edge()).slowness === 1 || undefined,
-    45_000,
-  ).catch(() => false);
-  if (isCalm) {
-    await eventually(
-      'the large model, or an overload anew',
-      async () => (await hasRisen()) || (await edge()).slowness > 1 || undefined,
-      120_000,
+    others = Array.from({ length: 4 * availableParallelism() }, () => spawn(process.execPath, ['-e', 'for (;;);']));
+    const fallen = await changed('large', 'small');
+    expect(fallen.message).toMatch(
+      /: to hold 4 fps \| detect \(large -> small\) -> edge \| accuracy 0\.960 -> 0\.900 \| warmed .* lost, 0 duplicated$/,
     );
-  }
-  if (await hasRisen()) {
+    expect((await coordinator.nodes()).find(({ node_id }) => node_id === 1)!.slowness).toBeGreaterThan(1);
+
+    for (const one of others) one.kill('SIGKILL');
     const risen = await changed('small', 'large');
     expect(risen.message).toMatch(
       /: improved in calm \| detect \(small -> large\) -> edge \| accuracy 0\.900 -> 0\.960/,
     );
-  } else expect(await model()).toBe('small');
-  const kinds = (await coordinator.events({ node_id: 1 })).map(({ kind }) => kind);
-  expect(kinds).toContain('node.slow');
-  if (isCalm) expect(kinds).toContain('node.usual');
-  const reached = sinkSequence(await coordinator.session(id));
-  await eventually('frames go on', async () =>
-    sinkSequence(await coordinator.session(id)) > reached + 3 ? true : undefined,
-  );
-});
+    const kinds = (await coordinator.events({ node_id: 1 })).map(({ kind }) => kind);
+    expect(kinds).toEqual(expect.arrayContaining(['node.slow', 'node.usual']));
+    const reached = sinkSequence(await coordinator.session(id));
+    await eventually('frames go on', async () =>
+      sinkSequence(await coordinator.session(id)) > reached + 3 ? true : undefined,
+    );
+  },
+  3 * CHANGE_MS_MAX,
+);

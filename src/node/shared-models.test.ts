@@ -94,7 +94,7 @@ async function stop(agent: TestAgent, session_id: number): Promise<void> {
   await until(async () => (await observed(agent, session_id)) === undefined, `session ${session_id} gone`, SLOW_MS);
 }
 
-test('two sessions that share a model find what one finds alone, with one process and less memory', async () => {
+test('three sessions that share a model find what one finds alone, with one process and less memory', async () => {
   const agent = await realAgent();
   const memoryOf = async (ids: readonly number[]) => {
     const pids = new Set<number>();
@@ -105,26 +105,26 @@ test('two sessions that share a model find what one finds alone, with one proces
     return (await Promise.all([...pids].map(processMemoryMb))).reduce<number>((sum, mb) => sum + mb!, 0);
   };
   const model = 'ssd_mobilenetv1';
-  for (const session_id of [5, 6]) await agent.client.putSession(session({ session_id, share: true, model }));
-  for (const session_id of [5, 6]) await untilLines(agent, session_id, 6);
+  for (const session_id of [4, 5, 6]) await agent.client.putSession(session({ session_id, share: true, model }));
+  for (const session_id of [4, 5, 6]) await untilLines(agent, session_id, 6);
   const shared = await modelOf(agent, 5);
-  expect(shared).toMatchObject({ model, handlers: 2, threads: 1, restarts: 0 });
+  expect(shared).toMatchObject({ model, handlers: 3, threads: 1, restarts: 0 });
   expect(await modelOf(agent, 6)).toEqual(shared);
-  const sharedMb = await memoryOf([5, 6]);
-  const found = await Promise.all([5, 6].map((id) => lines(agent, id)));
-  await stop(agent, 5);
+  const sharedMb = await memoryOf([4, 5, 6]);
+  const found = await Promise.all([4, 5, 6].map((id) => lines(agent, id)));
+  for (const session_id of [4, 5]) await stop(agent, session_id);
   expect((await modelOf(agent, 6))!.handlers).toBe(1);
   expect(isAlive(shared!.pid!)).toBe(true);
   await stop(agent, 6);
   await until(() => !isAlive(shared!.pid!), 'the end of the model process');
 
-  for (const session_id of [7, 8]) await agent.client.putSession(session({ session_id, share: false, model }));
-  for (const session_id of [7, 8]) await untilLines(agent, session_id, 6);
+  for (const session_id of [7, 8, 9]) await agent.client.putSession(session({ session_id, share: false, model }));
+  for (const session_id of [7, 8, 9]) await untilLines(agent, session_id, 6);
   const alone = await lines(agent, 7);
   const boxesOf = (all: readonly Line[]) => all.map(({ sequence, boxes }) => ({ sequence, boxes }));
   for (const one of found) expect(boxesOf(one)).toEqual(boxesOf(alone));
   expect(alone.flatMap((line) => line.boxes ?? []).length).toBeGreaterThan(18);
-  expect(sharedMb).toBeLessThan(await memoryOf([7, 8]));
+  expect(sharedMb).toBeLessThan(await memoryOf([7, 8, 9]));
   expect((await observed(agent, 7)).handlers[1]!.threads).toBe(1);
 });
 

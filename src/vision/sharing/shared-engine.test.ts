@@ -107,7 +107,8 @@ test('a packet whose deadline passes in the queue is late, and its pixels are ne
   const path = socketPath();
   const { server, inferences } = await serve(path, { hold: true });
   const busy = await engineAt(path);
-  const hurried = await engineAt(path, { leftMs: () => 15 });
+  // Long enough that the request has come to the process before it is given up.
+  const hurried = await engineAt(path, { leftMs: () => 1_000 });
   const first = sumOf(busy, 1);
   await until(() => inferences.length === 1);
   await expect(sumOf(hurried, 2)).rejects.toMatchObject({ code: 'DEADLINE_PASSED' });
