@@ -11,7 +11,7 @@ const SERVICE = {
     ...{ handler_id: index + 1, handler_name: type, handler_type: type, cost: { cpu_ms: 1, mem_mb: 20 } },
     ...(type === 'decode' ? { require: { label: 'work' } } : { at: 'source' }),
     params: {
-      ...(type === 'capture' ? { fps: 10, source: '.', loop: true, width: 160 } : {}),
+      ...(type === 'capture' ? { fps: 5, source: '.', loop: true, width: 160 } : {}),
       ...(type === 'render' ? { boxes: true, write_frames: false } : {}),
     },
   })),
@@ -57,7 +57,19 @@ async function move() {
   const session = await view();
   const old = handlersOf(session).find(({ handler_name }) => handler_name === 'decode')!;
   const target = 3 - old.node_id;
-  await system.coordinator.moveHandler(id, { handler: 'decode', node: target });
+  // Frames may flow again before the move of the test before is over.
+  let refusal = 'none';
+  await eventually('a move that is taken on', () =>
+    system.coordinator.moveHandler(id, { handler: 'decode', node: target }).then(
+      () => true,
+      (error: Error) => {
+        refusal = error.message;
+        return undefined;
+      },
+    ),
+  ).catch((error: Error) => {
+    throw new Error(`${error.message}; refused: ${refusal}`);
+  });
   return { old, target: system.nodes[target]! };
 }
 
