@@ -174,7 +174,7 @@ export class Mover {
     const { accuracy, latency_ms } = plan;
     const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
     const why = `${moved.handler_name} was moved to ${node.file.node_name} by hand`;
-    const result = planPlaced(table.planRequest(record)!, planned, why, table.snapshot(session_id));
+    const result = planPlaced(table.planRequest(record)!, planned, why, table.usualSnapshot(session_id));
     if (result.admitted) return result.plan;
     throw refused(session_id, moved.handler_name, node, result.refusal.reasons.join('; '));
   }

@@ -84,12 +84,17 @@ export class SessionTable {
   }
 
   /** What is free for a new session, or for this one if it were not there. */
-  snapshot(except?: number): Snapshot {
+  snapshot(except?: number, pace = this.#pace()): Snapshot {
     const holding = this.active()
       .filter((record) => record.suspension?.kind !== 'placement')
       .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
     const { registry, links } = this.#options;
-    return allocatorSnapshot({ nodes: registry.all(), holding, except, links, ...this.#pace() });
+    return allocatorSnapshot({ nodes: registry.all(), holding, except, links, ...pace });
+  }
+
+  /** The same with nodes as quick as usual: an order of an operator is not refused for what passes. */
+  usualSnapshot(except: number): Snapshot {
+    return this.snapshot(except, { profiles: this.profiles, slownessOf: () => 1 });
   }
 
   /** How quick the nodes are now. */
