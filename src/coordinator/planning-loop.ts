@@ -10,13 +10,12 @@
 import type { Allocator } from '../allocation/fleet/allocator.js';
 import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { Drift } from '../allocation/fleet/drift.js';
-import { decide, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
+import { decide, isDueToLook, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
 import {
   DEFAULT_LOOP_RULES,
   type LoopEvent,
   type LoopRules,
   type LoopState,
-  mayImprove,
   NO_LOOP_STATE,
   withEvents,
 } from '../allocation/fleet/loop-rules.js';
@@ -165,7 +164,7 @@ export class PlanningLoop {
   ): readonly LoopAction[] {
     const { table, allocator, clock } = this.#options;
     const atS = clock.monotonicMs() / 1000;
-    if (events.length === 0 && (this.decidesAdmission || !mayImprove(this.#state, atS, this.#rules))) {
+    if (events.length === 0 && !isDueToLook(this.#state, { atS, allocator, rules: this.#rules })) {
       // Most of the time: then the snapshot, which grows with the fleet, need not be made.
       this.#state = withEvents(this.#state, events, atS, this.#rules);
       return [];

@@ -6,17 +6,11 @@
  * at again every SUSPENDED_RETRY_S.
  */
 import type { Allocator } from '../allocation/fleet/allocator.js';
-import { ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { Drift } from '../allocation/fleet/drift.js';
-import { decide, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
-import {
-  type LoopEvent,
-  type LoopRules,
-  type LoopState,
-  mayImprove,
-  NO_LOOP_STATE,
-} from '../allocation/fleet/loop-rules.js';
-import type { FleetNode, FleetSession, FleetSite, FleetSnapshot } from '../contracts/fleet.js';
+import { decide, isDueToLook, type LoopAction, type LoopReason } from '../allocation/fleet/loop.js';
+import { type LoopEvent, type LoopRules, type LoopState, NO_LOOP_STATE } from '../allocation/fleet/loop-rules.js';
+import { ADMITTED_UTILITY } from '../allocation/fleet/state.js';
+import type { FleetNode, FleetPlanned, FleetSession, FleetSite, FleetSnapshot } from '../contracts/fleet.js';
 import type { Profile } from '../contracts/plan.js';
 import type { SessionRun } from './session-run.js';
 
@@ -59,7 +53,7 @@ export class ControlPlane {
   readonly #runs = new Map<number, SessionRun>();
   /** Those that have a place or had one. */
   readonly #known = new Map<number, FleetSession>();
-  readonly #promised = new Map<number, number>();
+  readonly #plans = new Map<number, FleetPlanned>();
   readonly #asking = new Map<number, Asking>();
   #events: LoopEvent[] = [];
   #retriedS = Number.NEGATIVE_INFINITY;
@@ -79,7 +73,7 @@ export class ControlPlane {
   leaves(session_id: number): void {
     this.#runs.delete(session_id);
     this.#asking.delete(session_id);
-    this.#promised.delete(session_id);
+    this.#plans.delete(session_id);
     if (this.#known.delete(session_id)) this.#events.push({ kind: 'departure', session_id });
   }
 
@@ -127,7 +121,19 @@ export class ControlPlane {
 
   /** Latency that the plan of a session promises, ms; null: it has none. */
   promised(session_id: number): number | null {
-    return this.#promised.get(session_id) ?? null;
+    return this.#plans.get(session_id)?.latency_ms ?? null;
+  }
+
+  /** Of those that have a place: weight x (ADMITTED_UTILITY + accuracy), summed. */
+  get utility(): number {
+    let sum = 0;
+    for (const [id, { accuracy }] of this.#plans) sum += this.#known.get(id)!.weight * (ADMITTED_UTILITY + accuracy);
+    return sum;
+  }
+
+  /** Everybody who is there, whether admitted or not, as they asked: what any plan of this moment could be made of. */
+  demand(): FleetSnapshot {
+    return { ...this.snapshot(), profiles: [], sessions: [...this.#runs.values()].map(({ facts }) => facts) };
   }
 
   get running(): number {
@@ -153,8 +159,7 @@ export class ControlPlane {
       ...asking.map(({ session_id }): LoopEvent => ({ kind: 'arrival', session_id })),
     ];
     this.#events = [];
-    const mayAct = allocator === ORCHESTRATOR && mayImprove(this.#state, atS, rules);
-    if (events.length === 0 && !mayAct) return;
+    if (events.length === 0 && !isDueToLook(this.#state, { atS, allocator, rules })) return;
     const held = new Set([...this.#runs].filter(([, run]) => run.starting).map(([id]) => id));
     const snapshot = this.snapshot(asking);
     const { actions, state } = decide({ snapshot, events, atS, state: this.#state, allocator, rules, held });
@@ -184,7 +189,7 @@ export class ControlPlane {
       this.refusals += 1;
       const { previous, previous_variant: _, ...rest } = session;
       if (previous === undefined) return;
-      this.#promised.delete(session_id);
+      this.#plans.delete(session_id);
       this.#known.set(session_id, rest);
       run.suspend();
       return;
@@ -192,7 +197,7 @@ export class ControlPlane {
     if (action.kind === 'stay') return;
     const { planned, why, moved } = action;
     this.#asking.delete(session_id);
-    this.#promised.set(session_id, planned.latency_ms);
+    this.#plans.set(session_id, planned);
     this.#known.set(session_id, { ...session, previous: planned.placement, previous_variant: planned.variant });
     if (why !== 'placed') this.moves.push({ atS, session_id, why, handlers: moved });
     run.place(planned);

@@ -30,7 +30,7 @@ const TICK_S = 1;
 const CUT_MBIT = 1e-6;
 
 /** Latencies are compared with what was predicted over the last part of the frames, s. */
-const COMPARED_S = 30;
+const COMPARED_S = 60;
 
 export interface SimulateOptions {
   readonly scenario: Scenario;
@@ -38,7 +38,20 @@ export interface SimulateOptions {
   readonly seed: number;
   readonly allocator: Allocator;
   readonly rules?: Partial<LoopRules>;
+  /** Called before the first event after the fleet has filled, and at the end. */
+  readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
 }
+
+/** A plan in force, and everything that another could have been made of. */
+export interface Checkpoint {
+  readonly atS: number;
+  readonly demand: FleetSnapshot;
+  /** Weight x (10 + accuracy) over the sessions that have a place. */
+  readonly utility: number;
+}
+
+/** Before what happens in the same second, s. */
+const CHECKPOINT_BEFORE_S = 0.5;
 
 export function simulate(options: SimulateOptions): Report {
   return new Simulation(options).run();
@@ -81,6 +94,7 @@ class Simulation {
     for (const { fromS, untilS } of windows) this.#atS(fromS, () => this.#film(untilS));
     const lastS = windows.at(-1)?.untilS ?? 0;
     this.#atS(Math.max(windows.at(-1)?.fromS ?? 0, lastS - COMPARED_S), () => this.#mark());
+    for (const atS of [settledS, durationS]) this.#atS(atS - CHECKPOINT_BEFORE_S, () => this.#checkpoint());
     for (let atS = TICK_S; atS <= durationS; atS += TICK_S) this.#atS(atS, () => this.#second(atS));
     this.#calendar.runUntil(durationS * 1000);
     const { scenario, size, seed, allocator } = this.#options;
@@ -120,6 +134,11 @@ class Simulation {
   #film(untilS: number): void {
     this.#filmUntilMs = untilS * 1000;
     for (const run of this.#runs.values()) run.film(this.#filmUntilMs);
+  }
+
+  #checkpoint(): void {
+    const { utility } = this.#control;
+    this.#options.onCheckpoint?.({ atS: this.#calendar.nowMs / 1000, demand: this.#control.demand(), utility });
   }
 
   #mark(): void {

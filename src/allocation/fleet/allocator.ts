@@ -25,7 +25,7 @@ export const STICKINESS = 0.05;
 const EJECTIONS_PER_SESSION = 4;
 
 /** Refused sessions for which every node is looked at to say why; for the others the candidates of a decision. */
-const REFUSED_THOROUGH_MAX = 200;
+export const REFUSED_THOROUGH_MAX = 200;
 
 export interface AllocateFleetOptions {
   readonly seed: number;

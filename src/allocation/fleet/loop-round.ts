@@ -4,22 +4,19 @@
  * puts everything back; who could have stayed moves within the budget only.
  */
 import { FIT_EPSILON, UTILISATION_CAP } from '../bounds.js';
-import { type Allocator, isAllowed, placedAsIs, placedOf, searchOf } from './allocator.js';
+import { type Allocator, isAllowed, placedAsIs, placedOf, REFUSED_THOROUGH_MAX, searchOf } from './allocator.js';
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
+import { improve } from './loop-improve.js';
+import { changedFrom, isSame, restore } from './loop-places.js';
 import { dwells, isConfirmed, type LoopRules, type LoopState, movedLately, tightened } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
+import { arrivalScale, loadOf } from './prices.js';
 import { refusedOf } from './refusal.js';
 import type { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
 
 /** Attempts to make room for one session. */
 const EJECTIONS_PER_SESSION = 4;
-
-/** Steps of an improvement that are taken or left together: few, so that little has to be left. */
-const STRETCH_STEPS = 2;
-
-/** Utility that a stretch must gain beyond what its moves cost: more than rounding. */
-const GAIN_MIN = 1e-6;
 
 export class Round {
   readonly changes = new Map<number, LoopReason>();
@@ -38,7 +35,11 @@ export class Round {
   readonly #leaving: number[] = [];
   readonly #stays = new Map<number, string>();
   readonly #movedBefore: number;
+  /** That run. */
+  readonly #handlers: number;
   #spent = 0;
+  /** Somebody who is held cannot stay. */
+  #isOwing = false;
   /** A step of an improvement has been left out for want of budget. */
   #isDear = false;
 
@@ -51,6 +52,7 @@ export class Round {
     const { tasks } = this.#fleet;
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
+    this.#handlers = this.#asIs.reduce((sum, placed) => sum + (placed?.nodes.length ?? 0), 0);
     const held = this.#heldSessions();
     const { seed, stickiness } = input.rules;
     const running = tasks.filter((_, task) => this.#asIs[task] !== null);
@@ -60,11 +62,15 @@ export class Round {
     this.#fixed = new Set([...held, ...young.map(({ session_id }) => session_id)]);
     this.#asIs.forEach((placed, task) => {
       const { session, source } = tasks[task]!;
-      const waits = input.held?.has(session.session_id) === true || !this.#fleet.nodes[source]!.up;
+      const isUp = this.#fleet.nodes[source]!.up;
+      const isHeld = input.held?.has(session.session_id) === true;
+      const waits = isHeld || !isUp;
       const isKept = (despiteDrain?: boolean) => isAllowed(this.#fleet, tasks[task]!, placed!, despiteDrain);
       if (placed !== null && (waits || isKept(true))) {
         this.#search.keep(task, placed);
-        if (!waits && !isKept()) this.#leaving.push(task);
+        if (isKept()) return;
+        if (!waits) this.#leaving.push(task);
+        else if (isUp) this.#isOwing = true;
       } else if (!waits) this.#homeless.push(task);
     });
   }
@@ -88,12 +94,25 @@ export class Round {
     const { tasks } = this.#fleet;
     const ran = (task: number) => (tasks[task]!.session.previous === undefined ? 1 : 0);
     const order = [...this.#homeless].sort((a, b) => tasks[b]!.weight - tasks[a]!.weight || ran(a) - ran(b) || a - b);
-    for (const task of order) this.#search.insert(task);
+    for (const task of order) this.#search.insert(task, this.#arrivalScale());
     for (const task of order) {
       this.#makeRoomFor(task);
       const has = this.#placed(task) !== null;
       if (has) this.changes.set(task, tasks[task]!.session.previous === undefined ? 'placed' : 'repaired');
     }
+  }
+
+  /** As many as have come within the window of the budget, and wait, may come again before others can make room for them. */
+  #arrivalScale(): number {
+    const { atS, rules } = this.#input;
+    const { budgetWindowS } = rules;
+    const { placed, admitted } = this.state;
+    const { tasks } = this.#fleet;
+    const fresh = placed.filter((one, task) => {
+      const atBefore = this.#before.placedAtS.get(tasks[task]!.session.session_id);
+      return one === null || (atBefore !== undefined && atS - atBefore < budgetWindowS);
+    });
+    return arrivalScale(loadOf(this.state), fresh.length / Math.max(1, admitted));
   }
 
   /** Takes everybody off drained nodes who has a place elsewhere, heaviest first; the rest stays and says why. */
@@ -126,27 +145,17 @@ export class Round {
     const before = [...this.state.placed];
     const homeless = new Set(this.#homeless);
     if (!this.#search.eject(task)) {
-      this.#restore(before);
+      restore(this.#search, before);
       return;
     }
-    const others = this.#changedFrom(before).filter((one) => one !== task && !homeless.has(one));
+    const others = changedFrom(before, this.state.placed).filter((one) => one !== task && !homeless.has(one));
     const cost = others.reduce((sum, one) => sum + this.movedOf(one), 0);
-    if (cost > this.#left()) {
-      this.#restore(before);
+    if (cost > this.#left(true)) {
+      restore(this.#search, before);
       return;
     }
     this.#spent += cost;
     for (const one of others) this.changes.set(one, 'made_room');
-  }
-
-  #changedFrom(before: readonly (Placed | null)[]): number[] {
-    return before.flatMap((old, task) => (isSame(old, this.#placed(task)) ? [] : [task]));
-  }
-
-  #restore(before: readonly (Placed | null)[]): void {
-    const changed = before.flatMap((old, task) => (old === this.#placed(task) ? [] : [task]));
-    for (const task of changed) if (this.#placed(task) !== null) this.#search.remove(task);
-    for (const task of changed) if (before[task] !== null) this.#search.keep(task, before[task]!);
   }
 
   /** Nodes and sessions whose trouble is confirmed. */
@@ -165,8 +174,7 @@ export class Round {
       const { session_id } = task.session;
       if (placed === null || this.changes.has(index) || this.#fixed.has(session_id)) return;
       const isLate = isConfirmed(this.#before, `session ${session_id}`, atS, this.#rules);
-      const most = isLate ? this.#rules.lateMovesMax : this.#rules.movesMax;
-      if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index, most);
+      if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index, isLate);
     });
   }
 
@@ -201,13 +209,13 @@ export class Round {
   }
 
   /** Another place or a cheaper variant within the bounds of the moment; back to where it was when there is none. */
-  #elsewhere(task: number, movesMax = this.#rules.movesMax): void {
+  #elsewhere(task: number, isUrgent = false): void {
     const before = this.#placed(task)!;
     this.#search.remove(task);
     if (
       this.#search.insert(task) &&
       !isSame(before, this.#placed(task)) &&
-      this.movedOf(task) <= this.#left(movesMax)
+      this.movedOf(task) <= this.#left(isUrgent)
     ) {
       this.#spent += this.movedOf(task);
       this.changes.set(task, 'relieved');
@@ -217,41 +225,25 @@ export class Round {
     this.#search.keep(task, before);
   }
 
-  #left(movesMax = this.#rules.movesMax): number {
-    return movesMax - this.#movedBefore - this.#spent;
+  /** Of the budget. */
+  #left(isUrgent = false): number {
+    const { movesMax, movesShare, urgentMoves } = this.#rules;
+    const most = Math.max(movesMax, Math.floor(movesShare * this.#handlers));
+    return most * (isUrgent ? urgentMoves : 1) - this.#movedBefore - this.#spent;
   }
 
-  /** A sticky search into a part of what is free, in short stretches: each is taken that gains and stays within the budget. */
+  /** See loop-improve. */
   improve(): void {
-    const { capacity } = this.#fleet;
-    const { used } = this.state;
-    this.#fleet.tasks.forEach(({ session }, task) => {
-      if (this.#fixed.has(session.session_id)) this.#search.fix(task);
-    });
-    const whole = capacity.slice();
-    capacity.forEach((most, resource) => {
-      if (most > used[resource]! && Number.isFinite(most))
-        capacity[resource] = most - (most - used[resource]!) * this.#rules.headroom;
-    });
     const first = [...this.state.placed];
-    const { iterationsMin, iterationsPerSession, iterationsMax } = this.#rules;
-    const iterations = Math.min(iterationsMax, iterationsMin + iterationsPerSession * first.length);
-    for (let done = 0; done < iterations; done += STRETCH_STEPS) this.#stretch(first);
-    capacity.set(whole);
-    const changed = this.#changedFrom(first);
+    const { isDear } = improve({
+      ...{ fleet: this.#fleet, search: this.#search, rules: this.#rules, fixed: this.#fixed },
+      costOf: (changed) => this.#costOf(changed),
+      budget: this.#left(),
+    });
+    if (isDear) this.#isDear = true;
+    const changed = changedFrom(first, this.state.placed);
     this.#spent += this.#costOf(changed);
     for (const task of changed) this.changes.set(task, first[task] === null ? 'placed' : 'improved');
-  }
-
-  #stretch(first: readonly (Placed | null)[]): void {
-    const before = [...this.state.placed];
-    const worth = () => this.state.utility - this.#rules.stickiness * this.state.moved;
-    const least = worth() + GAIN_MIN;
-    this.#search.climb(STRETCH_STEPS);
-    const isDear = this.#costOf(this.#changedFrom(first)) > this.#left();
-    if (!isDear && worth() > least) return;
-    if (isDear) this.#isDear = true;
-    this.#restore(before);
   }
 
   /** More may be possible with a whole budget; what is too dear even then is given up, or wavering figures would move it. */
@@ -301,7 +293,7 @@ export class Round {
   refusals(): LoopAction[] {
     return this.#homeless
       .filter((task) => this.#placed(task) === null)
-      .map((task) => ({ kind: 'refuse', ...refusedOf(task, this.#search) }));
+      .map((task, index) => ({ kind: 'refuse', ...refusedOf(task, this.#search, index < REFUSED_THOROUGH_MAX) }));
   }
 
   /** Those that should leave a drained node and cannot. */
@@ -336,7 +328,7 @@ export class Round {
     const there = new Set(snapshot.sessions.map(({ session_id }) => session_id));
     const placedAtS = new Map([...this.#before.placedAtS].filter(([id]) => there.has(id)));
     for (const task of this.changes.keys()) placedAtS.set(this.#fleet.tasks[task]!.session.session_id, atS);
-    const isShort = this.refusals().length > 0;
+    const isShort = this.#homeless.some((task) => this.#placed(task) === null);
     return {
       ...this.#before,
       placedAtS,
@@ -344,16 +336,8 @@ export class Round {
       improvedAtS: improved ? atS : this.#before.improvedAtS,
       troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,
       // What has just been placed was not looked at: there is something left to improve.
+      isOwing: this.#isOwing,
       isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0 || this.#isCurbed())),
     };
   }
-}
-
-function isSame(a: Placed | null, b: Placed | null): boolean {
-  if (a === null || b === null) return a === b;
-  return (
-    a.graph === b.graph &&
-    a.nodes.every((node, at) => node === b.nodes[at]) &&
-    a.options.every((option, at) => option === b.options[at])
-  );
 }

@@ -31,10 +31,12 @@ export interface LoopRules {
   readonly improvePeriodS: number;
   /** Nothing must have been refused, lost or overloaded for so long before accuracy rises again. */
   readonly calmS: number;
-  /** Handlers of sessions that could have stayed which may move within `budgetWindowS`. */
+  /** Handlers of sessions that could have stayed which may move within `budgetWindowS`: at least so many, */
   readonly movesMax: number;
-  /** The same with those counted that are late: they break a promise where they are, and wait less for their turn. */
-  readonly lateMovesMax: number;
+  /** and this share of all handlers that run: what a small fleet would feel is nothing in a large one. */
+  readonly movesShare: number;
+  /** Times as many with those counted who are late, or make room: nobody waits for a place so that others need not move. */
+  readonly urgentMoves: number;
   readonly budgetWindowS: number;
   /** Accuracy that a handler's move must gain: a step between two models of one handler is often no more than 0.05. */
   readonly stickiness: number;
@@ -42,7 +44,7 @@ export interface LoopRules {
   readonly slack: number;
   /** Share of its use that an overloaded node is relieved of. */
   readonly relief: number;
-  /** Share of what is free that an improvement leaves free: what rises does not fall again at the next arrival. */
+  /** Share of every resource that an improvement leaves free: what rises does not fall again at the next arrival. */
   readonly headroom: number;
 }
 
@@ -56,12 +58,13 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
   improvePeriodS: 30,
   calmS: 10,
   movesMax: 12,
-  lateMovesMax: 48,
+  movesShare: 0.05,
+  urgentMoves: 4,
   budgetWindowS: 60,
   stickiness: 0.02,
   slack: 0.2,
   relief: 0.25,
-  headroom: 0.2,
+  headroom: 0.1,
 };
 
 /** What the loop remembers from call to call. Immutable. */
@@ -77,6 +80,8 @@ export interface LoopState {
   readonly troubledAtS: number;
   /** Something has happened that an improvement has not seen yet. */
   readonly isNews: boolean;
+  /** A session that was held at the last look cannot stay where it is: the next call looks again, events or not. */
+  readonly isOwing: boolean;
 }
 
 export const NO_LOOP_STATE: LoopState = {
@@ -86,6 +91,7 @@ export const NO_LOOP_STATE: LoopState = {
   improvedAtS: Number.NEGATIVE_INFINITY,
   troubledAtS: Number.NEGATIVE_INFINITY,
   isNews: false,
+  isOwing: false,
 };
 
 /** What opens room, or takes it: only then is there something to improve. Figures that waver are no reason to move. */

@@ -26,6 +26,7 @@ const applied = (snapshot: FleetSnapshot, actions: readonly LoopAction[]): Fleet
 /** A fleet under the loop: each call is one moment. */
 class Rig {
   state: LoopState = NO_LOOP_STATE;
+  held: ReadonlySet<number> = new Set();
 
   constructor(
     public snapshot: FleetSnapshot,
@@ -34,8 +35,8 @@ class Rig {
   ) {}
 
   at(atS: number, ...events: LoopEvent[]): readonly LoopAction[] {
-    const { snapshot, state, rules, allocator } = this;
-    const { actions, state: next } = decide({ snapshot, events, atS, state, allocator, rules });
+    const { snapshot, state, rules, allocator, held } = this;
+    const { actions, state: next } = decide({ snapshot, events, atS, state, allocator, rules, held });
     this.state = next;
     this.snapshot = applied(snapshot, actions);
     return actions;
@@ -132,7 +133,7 @@ describe('the planning loop', () => {
   test('a lost node moves its victims; the others only to make room, within the budget', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 500 }), fc.nat({ max: 15 }), (seed, lost) => {
-        const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4 };
+        const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4, movesShare: 0, urgentMoves: 1 };
         const rig = new Rig(instanceOf({ nodes: 16, sessions: 24, seed, load: 2 }), rules);
         rig.at(0, ...arrivals(24));
         rig.at(200, { kind: 'link_changed' });
@@ -226,6 +227,19 @@ describe('the planning loop', () => {
     expect(strict.running).toEqual(before);
   });
 
+  test('who was held when its node was lost is placed again as soon as it is not, without another event', () => {
+    const rig = new Rig(small(1));
+    rig.at(0, ...arrivals(1));
+    const lost = rig.running[0]!.previous![1]!.node_id;
+    rig.nodes((one) => (one.node_id === lost ? { ...one, up: false } : one));
+    rig.held = new Set([0]);
+    expect(rig.at(10, { kind: 'node_lost', node_id: lost })).toEqual([]);
+    expect(rig.at(11)).toEqual([]);
+    rig.held = new Set();
+    expect(rig.at(12).map((one) => one.kind === 'place' && one.why)).toEqual(['repaired']);
+    expect(rig.state.isOwing).toBe(false);
+  });
+
   test('what is pinned to a drained node stays there, and nothing new comes', () => {
     for (const allocator of [ORCHESTRATOR, ...BASELINES]) {
       const rig = new Rig(small(2), DEFAULT_LOOP_RULES, allocator);
@@ -245,7 +259,7 @@ describe('the planning loop', () => {
 
   test('an improvement that would move more than the budget is made in parts', () => {
     const base = instanceOf({ nodes: 12, sessions: 20, seed: 3, load: 2 });
-    const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4 };
+    const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4, movesShare: 0, urgentMoves: 1 };
     const rig = new Rig(base, rules);
     const isCloud = (node: FleetNode) => node.labels.includes('cloud');
     rig.nodes((node) => (isCloud(node) ? { ...node, up: false } : node));
@@ -260,6 +274,25 @@ describe('the planning loop', () => {
       if (moved.length > 0) parts += 1;
     }
     expect(parts).toBeGreaterThan(1);
+  });
+
+  test('who comes alone gets what is free at once; of many at once each leaves room for the others', () => {
+    const accuracy = (intervalS: number) => {
+      const rig = new Rig({ ...instanceOf({ nodes: 12, sessions: 15, seed: 6, load: 1 }), sessions: [] });
+      const sum = { accuracy: 0, count: 0 };
+      for (const session of instanceOf({ nodes: 12, sessions: 15, seed: 6, load: 1 }).sessions) {
+        rig.snapshot = { ...rig.snapshot, sessions: [...rig.snapshot.sessions, session] };
+        const { session_id } = session;
+        for (const action of rig.at(session_id * intervalS, { kind: 'arrival', session_id })) {
+          if (action.kind !== 'place' || action.session_id !== session_id) continue;
+          sum.accuracy += action.planned.accuracy;
+          sum.count += 1;
+        }
+      }
+      expect(sum.count).toBe(15);
+      return sum.accuracy / sum.count;
+    };
+    expect(accuracy(70)).toBeGreaterThan(accuracy(0.1) + 0.03);
   });
 
   test('knows which of several variants runs, and changes to another', () => {

@@ -65,12 +65,20 @@ export interface LoopOutput {
   readonly state: LoopState;
 }
 
+/** Whether `decide` would look at anything without events: a caller can spare itself the snapshot when not. */
+export function isDueToLook(
+  state: LoopState,
+  { atS, allocator, rules }: Pick<LoopInput, 'atS' | 'allocator' | 'rules'>,
+): boolean {
+  return state.isOwing || (allocator === ORCHESTRATOR && mayImprove(state, atS, rules));
+}
+
 /** Throws ALLOCATOR_INVALID when what was decided does not pass the verifier: it must not be applied. */
 export function decide(input: LoopInput): LoopOutput {
   const { events, atS, rules } = input;
   const state = withEvents(input.state, events, atS, rules);
+  if (events.length === 0 && !isDueToLook(state, input)) return { actions: [], state };
   const isDue = mayImprove(state, atS, rules) && input.allocator === ORCHESTRATOR;
-  if (events.length === 0 && !isDue) return { actions: [], state };
   const round = new Round(input, state);
   if (input.allocator === ORCHESTRATOR) {
     round.repair();

@@ -17,7 +17,21 @@ export const PRICE_SCALE_EMPTY = 1;
  * How many times dearer everything is on a full fleet than on an empty one when sessions are placed one by one: a share
  * of accuracy for more admitted. Measured at overload: 0 admits 80 of 100, 100 admits 90, 300 admits 92.5.
  */
-export const PRICE_SCALE_PRESSURE = 300;
+const PRICE_SCALE_PRESSURE = 300;
+
+/** Scale at which one is placed when nobody else is expected: what is free is there to be used. */
+const PRICE_SCALE_CALM = 0.1;
+
+/**
+ * Scale at which a session is placed beside those that run, at a load 0..1 of the fleet. `expected`: how many are to be
+ * expected before room can be made for them, as a share of those that run. Prices rise as these would take what is
+ * free; without the number everybody is still to come.
+ */
+export function arrivalScale(load: number, expected?: number): number {
+  if (expected === undefined) return PRICE_SCALE_EMPTY + PRICE_SCALE_PRESSURE * load;
+  const taken = load >= 1 ? 1 : Math.min(1, (expected * load) / (1 - load));
+  return PRICE_SCALE_CALM + PRICE_SCALE_PRESSURE * load * taken;
+}
 
 /** Memory does not queue: it is dear only when it is nearly gone. */
 const MEMORY_SHARE = 0.3;

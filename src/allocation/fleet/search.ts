@@ -8,14 +8,7 @@
 import { Candidates } from './candidates.js';
 import { finishOf } from './finish.js';
 import type { Fleet, Task } from './model.js';
-import {
-  fullPrices,
-  loadOf,
-  PRICE_SCALE_EMPTY,
-  PRICE_SCALE_FIRST,
-  PRICE_SCALE_LAST,
-  PRICE_SCALE_PRESSURE,
-} from './prices.js';
+import { arrivalScale, fullPrices, loadOf, PRICE_SCALE_EMPTY, PRICE_SCALE_FIRST, PRICE_SCALE_LAST } from './prices.js';
 import { Router } from './router.js';
 import type { Before } from './routing.js';
 import { Appraiser, type Placed, State } from './state.js';
@@ -101,11 +94,11 @@ export class FleetSearch {
   }
 
   /**
-   * Places a task that has no place; false when there is no room. Nothing else moves. The fuller the fleet, the dearer
-   * everything: who comes early takes a cheaper variant, and leaves room for those who come later.
+   * Places a task that has no place; false when there is no room. Nothing else moves. `scale`: see arrivalScale; the
+   * dearer everything, the cheaper the variant, and the more room is left for those who come later.
    */
-  insert(task: number): boolean {
-    this.#setScale(PRICE_SCALE_EMPTY + PRICE_SCALE_PRESSURE * loadOf(this.state));
+  insert(task: number, scale = arrivalScale(loadOf(this.state))): boolean {
+    this.#setScale(scale);
     const placed = this.#route(task);
     if (placed === null) return false;
     this.keep(task, placed);
@@ -173,6 +166,14 @@ export class FleetSearch {
       if (done % every === 0) this.#scalePrices(done / iterations);
       this.#iterate();
     }
+  }
+
+  /** Places a placed task anew by itself, nearly without prices: the most accurate place that there is room for. */
+  rise(task: number): void {
+    const old = this.state.placed[task]!;
+    this.#setScale(PRICE_SCALE_LAST);
+    this.remove(task);
+    this.keep(task, this.#route(task) ?? old);
   }
 
   /** Steps that each gain utility as it is, whatever load they leave: for small changes of a plan that is good already. */
