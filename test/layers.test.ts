@@ -9,6 +9,7 @@ const PAGE = fileURLToPath(new URL('../docs/architecture.md', import.meta.url));
 
 /** src/ folder -> folders that it may import from besides itself. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
+  vendor: [],
   std: [],
   contracts: ['std'],
   config: ['contracts', 'std'],
@@ -113,4 +114,13 @@ test('docs/architecture.md shows the same table', () => {
     ]),
   );
   expect(shown).toEqual(expected);
+});
+
+test('packages that the build bundles are imported by their bundle only', () => {
+  const direct = files.filter(
+    (file) =>
+      !relative(SRC, file).startsWith('vendor') && /from '(typebox|undici|yaml)['/]/.test(readFileSync(file, 'utf8')),
+  );
+  // A test may use what the program does not need of them.
+  expect(direct.map((file) => relative(SRC, file)).filter((file) => !file.endsWith('.test.ts'))).toEqual([]);
 });

@@ -1,8 +1,9 @@
 /** Handlers of the chain bench: a source of empty packets, work that takes a fixed time, and a sink that counts. */
-import Type from 'typebox';
+
 import type { DataPacket } from '#src/contracts/packet.js';
 import type { SourceControl } from '#src/handler-kit/define.js';
 import { defineHandler, type HandlerContext, type ProcessingHandler } from '#src/handler-kit/define.js';
+import Type from '#vendor/typebox.js';
 
 export const TICKER = 900;
 export const WORK = 901;

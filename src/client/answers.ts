@@ -2,7 +2,7 @@
  * Answers of the coordinator's API that no other contract holds: the schemas that its routes publish and the types that
  * the clients return are the same things.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { BlueprintLinkSchema } from '../contracts/blueprint.js';
 import { CostSchema, InputPortSchema, OutputPortSchema } from '../contracts/handler-type.js';
 import { NodeViewSchema } from '../contracts/node.js';

@@ -7,7 +7,7 @@
  * harmless; a peer that closes idle connections is not a peer that is gone.
  */
 import type { Readable } from 'node:stream';
-import { Agent } from 'undici';
+import { Agent } from '#vendor/undici.js';
 import { type ErrorCode, OrchestratorError } from '../contracts/errors.js';
 
 /** Time that a request may take unless it says otherwise, ms. */

@@ -3,7 +3,7 @@
  * checked against their schema here: a node of another version is a node that cannot be reached, not a wrong plan.
  */
 import { connect } from 'node:net';
-import type { Static, TSchema } from 'typebox';
+import type { Static, TSchema } from '#vendor/typebox.js';
 import type { NodeSession } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { PROBE_TIME_MS_MAX } from '../contracts/limits.js';

@@ -1,5 +1,5 @@
 /** The collector's HTTP API: the reference's `POST /`, and ours under /v1. */
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { REPORT_BODY_BYTES_MAX } from '../contracts/limits.js';
 import type { ReferenceAnswer } from '../contracts/report.js';
 import { decodeReport, REPORT_COLUMNS_TYPE } from '../contracts/report-columns.js';

@@ -1,5 +1,5 @@
 /** docs/configuration.md, written from the schemas in sections.ts; a test holds the two together. */
-import type { TObject } from 'typebox';
+import type { TObject } from '#vendor/typebox.js';
 import { CollectorFileSchema, CoordinatorFileSchema, NodeConfFileSchema } from './sections.js';
 import type { KeySchema, SettingsSchema } from './settings.js';
 

@@ -1,6 +1,6 @@
 /** JSON and YAML files as plain values; malformed ones are named with their line. */
 import { extname } from 'node:path';
-import { parseDocument } from 'yaml';
+import { parseDocument } from '#vendor/yaml.js';
 import { type ErrorCode, OrchestratorError } from '../contracts/errors.js';
 import { readText } from './settings.js';
 

@@ -2,7 +2,7 @@
  * Every section and key of the three configuration files, with unit, default and meaning. Types, checks and
  * docs/configuration.md come from here. The reference's keys keep their names; keys that are ours are marked `ours`.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 const LOOPBACK = '127.0.0.1';
 const MS_PER_DAY = 86_400_000;

@@ -4,7 +4,7 @@
  * gathered, so that `check` lists them at once.
  */
 import { readFileSync } from 'node:fs';
-import type { Static, TObject, TSchema } from 'typebox';
+import type { Static, TObject, TSchema } from '#vendor/typebox.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { schemaFaults } from '../contracts/schema.js';
 import { type IniEntry, type IniFile, listItems, parseIni } from './ini.js';

@@ -1,5 +1,5 @@
 /** A changed definition of a service, rolled through its running sessions. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 /** Body of `POST /v1/services/apply`. */
 export const ApplyRequestSchema = Type.Object(

@@ -1,5 +1,5 @@
 /** A blueprint is a node's share of a session: handlers and links. Both the reference's form and the form on our own wire. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { OrchestratorError } from './errors.js';
 import { checkShares, type HandlerType, type HandlerTypeRegistry, parseParams } from './handler-type.js';
 import { HANDLERS_MAX } from './limits.js';

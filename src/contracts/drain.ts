@@ -1,5 +1,5 @@
 /** How far the emptying of a node before maintenance is, and the words for it. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 const StaysSchema = Type.Object({
   session_id: Type.Integer(),

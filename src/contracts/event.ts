@@ -1,5 +1,5 @@
 /** Things that happened, for people and for the `event` table: every transition of a node, a session or a handler. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 export const EventSchema = Type.Object({
   timestamp: Type.Number({ description: 's since the epoch' }),

@@ -3,7 +3,7 @@
  * answers (a placement or a reason per session). Capacities are those of the whole machine; what sessions use is in the
  * sessions themselves. The network is a tree of hubs: node - access link - site - WAN link - core; `paths` overrule it.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { ObjectiveSchema } from './plan.js';
 
 /** Sessions of one snapshot: ten times the largest instance that is measured. */

@@ -1,6 +1,5 @@
 /** What a handler type is to the rest of the system: ports, parameters, default cost. The code behind it is elsewhere. */
-import Type, { type Static, type TSchema } from 'typebox';
-import Value from 'typebox/value';
+import Type, { type Static, type TSchema, Value } from '#vendor/typebox.js';
 import { OrchestratorError } from './errors.js';
 import { PAYLOAD_TYPES } from './packet.js';
 import { schemaFaults } from './schema.js';

@@ -1,5 +1,5 @@
 /** Answer of `GET /v1/sessions/:id/loss`: what became of every sequence of a session, per sink. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Count = (description: string) => Type.Integer({ minimum: 0, description });

@@ -1,5 +1,5 @@
 /** Nodes: the file that names one, the facts that it tells of itself, and how the coordinator sees it. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { NodeDrainSchema } from './drain.js';
 
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);

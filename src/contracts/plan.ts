@@ -1,5 +1,5 @@
 /** What the allocator reads (a snapshot) and what it answers (a plan with reasons, or a refusal with reasons). */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import type { Service } from './service.js';
 
 /** What a session wants. fps and latency are promises to keep, accuracy a floor. */

@@ -2,7 +2,7 @@
  * Probes: what the path from one node to another takes and carries, measured by the first one because the coordinator
  * asks, where no running link shows it.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { PROBE_BYTES_MAX } from './limits.js';
 
 const Mbit = Type.Union([Type.Number({ minimum: 0 }), Type.Null()], {

@@ -1,5 +1,5 @@
 /** A few small handler types for tests of the contracts; the real ones live in handlers/. */
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { type HandlerType, HandlerTypeRegistry } from './handler-type.js';
 import type { PayloadType } from './packet.js';
 

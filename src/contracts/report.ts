@@ -2,7 +2,7 @@
  * Reports: what nodes tell the collector (`POST /`). The three lists of the reference, plus what is ours (`node_id`,
  * `report_id`, `profile`, `link_info`, `ledger`), all optional, so that a reference reporter is understood.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import type { DropReason } from './packet.js';
 
 /** What the reference's INT columns hold; FLOAT and DOUBLE columns are bounded alike, so that no sum of rows overflows. */

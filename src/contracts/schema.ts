@@ -2,9 +2,8 @@
  * The one way from untrusted JSON to a typed value: check against a TypeBox schema, and on failure throw an
  * OrchestratorError that names the place and the rule. Schemas are the single source of types, validation and OpenAPI.
  */
-import type { Static, TSchema } from 'typebox';
-import { Compile, type Validator } from 'typebox/compile';
-import Value from 'typebox/value';
+import type { Static, TSchema } from '#vendor/typebox.js';
+import { Compile, type Validator, Value } from '#vendor/typebox.js';
 import { type ErrorCode, OrchestratorError } from './errors.js';
 
 const compiled = new WeakMap<object, Validator>();

@@ -2,7 +2,7 @@
  * Series for charts: one column of a table of telemetry over time, a line per node, handler or link (`GET /v1/series`).
  * Points are of buckets of `step_s`, at the bucket's start; buckets without rows have no point.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 /** Points of one line: more than a screen is wide. */
 export const SERIES_POINTS_MAX = 2000;

@@ -3,7 +3,7 @@
  * without node ids in one or several variants. `normalizeService` brings every form to one: a list of variants, each a
  * graph whose handlers have one or more alternatives.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import {
   type Blueprint,
   type BlueprintHandlerSchema,

@@ -1,5 +1,5 @@
 /** Sessions: one service running from one source for one objective. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { DeliverySchema } from './blueprint.js';
 import { ObservedSessionSchema } from './node.js';
 import { ObjectiveSchema, SessionPlanSchema } from './plan.js';

@@ -1,5 +1,5 @@
 /** Answer of `GET /v1/sessions/:id/trace`: where the milliseconds of packets went, across handlers and machines. */
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const Ms = Type.Number({ minimum: 0, description: 'ms' });

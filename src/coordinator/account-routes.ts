@@ -1,5 +1,5 @@
 /** What the database tells of one session's packets, running or ended. */
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { LossSchema } from '../contracts/loss.js';
 import { TraceSchema } from '../contracts/trace.js';

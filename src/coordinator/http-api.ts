@@ -1,6 +1,6 @@
 /** The coordinator's HTTP API: routes to calls, nothing else. Schemas are the contracts', and so is /openapi.json. */
 import swagger from '@fastify/swagger';
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import {
   ClusterSnapshotSchema,
   CoordinatorHealthSchema,

@@ -1,5 +1,5 @@
 /** The network between nodes: what is known of it, and a measurement on demand. */
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { type NodeLink, NodeLinkSchema } from '../client/answers.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { HttpServer } from '../http-server/http-server.js';

@@ -1,5 +1,5 @@
 /** The nodes as the coordinator sees them, and emptying one before maintenance. */
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { type NodeView, NodeViewSchema } from '../contracts/node.js';
 import type { HttpServer } from '../http-server/http-server.js';
 import type { Drains } from './drains.js';

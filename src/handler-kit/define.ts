@@ -3,7 +3,7 @@
  * that runs it, the code. The runtime around it does the queues, joins, links, acknowledgements, resends and figures.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Static, TObject } from 'typebox';
+import type { Static, TObject } from '#vendor/typebox.js';
 import type { HandlerType } from '../contracts/handler-type.js';
 import type { ModelChoice } from '../contracts/model-process.js';
 import type {

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { POST_PACKET_BYTES_MAX } from '../contracts/limits.js';
 import type { Boxes, Payload, PayloadType } from '../contracts/packet.js';

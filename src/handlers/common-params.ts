@@ -1,5 +1,5 @@
 /** Parameters that several handler types have in common, so that each means the same everywhere. */
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 
 /** Of every type that emits boxes. */
 export const BOXES_PARAMS = {

@@ -1,5 +1,5 @@
 /** docs/handlers.md, rendered from the manifests so that it cannot say anything else than what the code does. */
-import type { TSchema } from 'typebox';
+import type { TSchema } from '#vendor/typebox.js';
 import type { HandlerType } from '../contracts/handler-type.js';
 
 const HEAD = `# Handlers

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import Type from 'typebox';
 import { afterEach, describe, expect, it } from 'vitest';
+import Type from '#vendor/typebox.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { silentLogger } from '../std/logger.js';
 import { acceptAnyJson } from './bodies.js';

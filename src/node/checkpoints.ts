@@ -5,7 +5,7 @@
  */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { schemaFaults } from '../contracts/schema.js';
 
 const NAME = '.settled.json';

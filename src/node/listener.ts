@@ -5,7 +5,7 @@
 import type { AddressInfo } from 'node:net';
 import swagger from '@fastify/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { NodeSessionSchema } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';

@@ -9,7 +9,7 @@
  * session cannot be started again; a running one cannot be deleted.
  */
 import { join } from 'node:path';
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { BlueprintSchema, checkOpenInputs, type NodeSession, resolveBlueprint } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import { parseWith } from '../contracts/schema.js';
 import { HEADS } from './heads.js';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { defineHandler } from '../../handler-kit/define.js';
 
 const params = Type.Object({});

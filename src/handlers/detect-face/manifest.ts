@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { defineHandler } from '../../handler-kit/define.js';
 import { BOXES_PARAMS, MODEL_PARAMS, modelParam, SizeParam } from '../common-params.js';
 

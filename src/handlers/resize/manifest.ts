@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { defineHandler } from '../../handler-kit/define.js';
 import { sidePx } from '../common-params.js';
 

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import Type from '#vendor/typebox.js';
 import { OrchestratorError } from '../../contracts/errors.js';
 import { PAYLOAD_TYPES } from '../../contracts/packet.js';
 import { defineHandler } from '../../handler-kit/define.js';

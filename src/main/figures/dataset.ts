@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
-import Type, { type Static } from 'typebox';
+import Type, { type Static } from '#vendor/typebox.js';
 import { readDocument } from '../../config/documents.js';
 import { OrchestratorError } from '../../contracts/errors.js';
 import { parseWith } from '../../contracts/schema.js';

@@ -1,7 +1,7 @@
 /** The service file that a measured figure is written back into; everything else in the file stays as it is. */
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { parseDocument } from 'yaml';
+import { parseDocument } from '#vendor/yaml.js';
 import { readDocument } from '../../config/documents.js';
 import { documentFiles, loadServiceFiles } from '../../config/resources.js';
 import { OrchestratorError } from '../../contracts/errors.js';
