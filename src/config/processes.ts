@@ -37,6 +37,14 @@ export interface CoordinatorConfig {
   readonly allocator: string;
   /** 0: never. */
   readonly linkProbePeriodS: number;
+  /** When running sessions may be changed. */
+  readonly loopRules: {
+    readonly confirmS: number;
+    readonly dwellS: number;
+    readonly calmS: number;
+    readonly improvePeriodS: number;
+    readonly movesMax: number;
+  };
   /** Null: where it listens. */
   readonly advertisedUrl: string | null;
   readonly database: DatabaseConfig;
@@ -104,6 +112,13 @@ export function loadCoordinatorConfig(file: string): CoordinatorConfig {
     serviceTypePath: path(coordinator.service_type_path),
     allocator: coordinator.allocator,
     linkProbePeriodS: coordinator.link_probe_period_s,
+    loopRules: {
+      confirmS: coordinator.confirm_s,
+      dwellS: coordinator.dwell_s,
+      calmS: coordinator.calm_s,
+      improvePeriodS: coordinator.improve_period_s,
+      movesMax: coordinator.moves_max,
+    },
     advertisedUrl: coordinator.advertised_url ?? null,
     database: databaseOf(database),
     token: tokenOf(security),

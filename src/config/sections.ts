@@ -13,6 +13,9 @@ const text = (fallback: string, description: string) => Type.String({ default: f
 const optionalText = (description: string) => Type.Optional(Type.String({ description }));
 const list = (fallback: string[], description: string) => Type.Array(Type.String(), { default: fallback, description });
 
+const seconds = (fallback: number, description: string) =>
+  Type.Number({ minimum: 0, maximum: 86_400, default: fallback, description });
+
 const DatabaseSchema = Type.Object({
   db_path: optionalText(
     'SQLite file, made when missing (ours). Default `var/orchestrator.db` unless `db_addr` is given.',
@@ -66,6 +69,23 @@ export const CoordinatorFileSchema = Type.Object({
       default: 30,
       description:
         'In this time every node measures its path to one other where no link runs, s (ours); 0 = never. A probe sends at most 5.25 MiB and takes about half a second.',
+    }),
+    confirm_s: seconds(
+      3,
+      'A missed latency or a slow node must last so long before a running session is changed for it, s (ours).',
+    ),
+    dwell_s: seconds(30, 'A session that was placed or changed stays so long, unless it cannot, s (ours).'),
+    calm_s: seconds(
+      10,
+      'Nothing must have been refused, lost or overloaded for so long before sessions rise again, s (ours).',
+    ),
+    improve_period_s: seconds(30, 'Between two searches for a better placement of all running sessions, s (ours).'),
+    moves_max: Type.Integer({
+      minimum: 0,
+      maximum: 10_000,
+      default: 12,
+      description:
+        'Handlers of sessions that could have stayed which may move in a minute (ours); 0 = only what must move does.',
     }),
   }),
   database: DatabaseSchema,

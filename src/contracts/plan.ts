@@ -76,7 +76,7 @@ export interface Profile {
   readonly key: string;
   readonly node_id: number;
   readonly samples: number;
-  /** Wall time of one packet in the handler on that node, ms (not scaled by speed). */
+  /** Time of one packet in the handler on that node when no thread waits for a core, ms (not scaled by speed). */
   readonly service_ms: number;
   readonly cpu_ms: number;
   readonly out_bytes: number;

@@ -83,7 +83,7 @@ export const ProfileSampleSchema = Type.Object(
     /** contracts/plan.ts profileKey(params) */
     profile_key: Type.String({ maxLength: 256, pattern: NO_NUL }),
     packets: Type.Integer({ minimum: 1, maximum: INT_MAX }),
-    service_ms: Figure('Mean wall time per packet'),
+    service_ms: Figure('Mean time per packet, without waits for a core'),
     service_ms_p95: Figure(),
     queue_ms: Figure('Mean wait per packet'),
     cpu_ms: Figure('Mean CPU time per packet'),

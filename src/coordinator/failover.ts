@@ -8,7 +8,7 @@
  *        \--a handler does not go on on a living node--> re-placed without that node, each node once
  */
 import { toOrchestratorError } from '../contracts/errors.js';
-import type { PlanResult, SessionPlan } from '../contracts/plan.js';
+import type { PlanResult, SessionPlan, Snapshot } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
 import type { NodeRegistry } from './node-registry.js';
@@ -99,26 +99,28 @@ export class Failover {
     const request = table.planRequest(record);
     const variant = request === null ? undefined : variantOf(request.service, plan);
     if (request === null || variant === undefined) return null;
-    const snapshot = table.snapshot(session_id);
     const why = `moved away from ${this.#nameOf(nodeId)}, where it did not go on`;
     const { accuracy, latency_ms } = plan;
-    let best: SessionPlan | null = null;
     const failed = variant.handlers.filter((one) => handlerIds.includes(one.handler_id));
     const others = registry.all().filter((node) => {
       const { node_id } = node.file;
       const isOpen = registry.isUp(node_id) && node.drainedSince === null && !record.failedOn.has(node_id);
       return isOpen && failed.every(({ at }) => pinWords(at, node) === null);
     });
-    for (const { file } of others.slice(0, EVADE_NODES_MAX)) {
-      const placement = plan.handlers.map(({ handler_id, alternative, ...placed }) => ({
-        ...{ handler_id, alternative },
-        node_id: handlerIds.includes(handler_id) ? file.node_id : placed.node_id,
-      }));
-      const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
-      const result = planPlaced(request, planned, why, snapshot);
-      if (result.admitted && (best === null || result.plan.latency_ms < best.latency_ms)) best = result.plan;
-    }
-    return best;
+    const quickest = (snapshot: Snapshot): SessionPlan | null => {
+      let best: SessionPlan | null = null;
+      for (const { file } of others.slice(0, EVADE_NODES_MAX)) {
+        const placement = plan.handlers.map(({ handler_id, alternative, ...placed }) => ({
+          ...{ handler_id, alternative },
+          node_id: handlerIds.includes(handler_id) ? file.node_id : placed.node_id,
+        }));
+        const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
+        const result = planPlaced(request, planned, why, snapshot);
+        if (result.admitted && (best === null || result.plan.latency_ms < best.latency_ms)) best = result.plan;
+      }
+      return best;
+    };
+    return quickest(table.snapshot(session_id)) ?? quickest(table.usualSnapshot(session_id));
   }
 
   #store(record: SessionRecord, former: SessionPlan, plan: SessionPlan): Promise<boolean> {
@@ -210,7 +212,10 @@ export class Failover {
     const { table } = this.#options;
     const { stored } = record;
     try {
-      return replanSession(table.planRequest(record)!, stored.plan, missing, table.snapshot(stored.session_id));
+      const onto = (snapshot: Snapshot) => replanSession(table.planRequest(record)!, stored.plan, missing, snapshot);
+      const result = onto(table.snapshot(stored.session_id));
+      // A session that was promised its place rather runs late on nodes that are slow for a while than not at all.
+      return result.admitted ? result : onto(table.usualSnapshot(stored.session_id));
     } catch (error) {
       const reasons = [toOrchestratorError(error).message];
       return { admitted: false, refusal: { service_name: stored.plan.service_name, reasons, candidates: [] } };

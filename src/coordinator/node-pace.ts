@@ -6,10 +6,10 @@
  *
  *     usual --busy and slower for `confirmS`--> slow --neither for `calmS`--> usual
  *
- * Surprising: profiles are means over minutes. Of a node that is slow, or was within their window, the quickest figures
- * count instead, times the slowness of now; else a short overload would keep its sessions down long after.
+ * Surprising: profiles leave waits for a core out, so slowness is told from the handlers' own figures, which have them in.
+ * Profiles are also means over minutes: of a node that is slow, or was within their window, the quickest figures count
+ * where they are lower, times the slowness of now; else a short overload would keep its sessions down long after.
  */
-import { PROFILE_SAMPLES_MIN } from '../allocation/bounds.js';
 import type { LoopEvent, LoopRules } from '../allocation/fleet/loop-rules.js';
 import { type Profile, profileKey } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
@@ -97,14 +97,8 @@ export class NodePace {
   }
 
   /** Looks at the newest heartbeats; answers what has changed. */
-  observe(
-    nodes: readonly RegisteredNode[],
-    records: readonly SessionRecord[],
-    profiles: readonly Profile[],
-  ): LoopEvent[] {
+  observe(nodes: readonly RegisteredNode[], records: readonly SessionRecord[]): LoopEvent[] {
     const nowMs = this.#options.clock.monotonicMs();
-    for (const { handler_type, key, node_id, service_ms, samples } of profiles)
-      if (samples >= PROFILE_SAMPLES_MIN) this.#remember(keyOf(handler_type, key, node_id), service_ms, node_id);
     this.#measure(nodes, records, nowMs);
     const slowness = this.#slowness(nodes);
     return nodes.flatMap((node) => this.#judge(node, slowness.get(node.file.node_id) ?? null, nowMs));

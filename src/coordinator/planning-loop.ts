@@ -190,7 +190,7 @@ export class PlanningLoop {
       ...came.map((session_id) => ({ kind: 'arrival' as const, session_id })),
       ...went.map((session_id) => ({ kind: 'departure' as const, session_id })),
       ...this.#options.drains.news(),
-      ...pace.observe(registry.all(), table.active(), table.profiles),
+      ...pace.observe(registry.all(), table.active()),
       ...this.#waiting(),
       ...this.#drifted(),
       ...table.active().flatMap((record) => latencyMissed(record, registry)),

@@ -92,7 +92,7 @@ export class SessionTable {
     return allocatorSnapshot({ nodes: registry.all(), holding, except, links, ...pace });
   }
 
-  /** The same with nodes as quick as usual: an order of an operator is not refused for what passes. */
+  /** The same with nodes as quick as usual: an order of an operator, or what runs already, is not refused for what passes. */
   usualSnapshot(except: number): Snapshot {
     return this.snapshot(except, { profiles: this.profiles, slownessOf: () => 1 });
   }

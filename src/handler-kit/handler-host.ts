@@ -18,6 +18,7 @@ import type { LinkHeaders } from '../links/handshake.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
+import { CpuMeter } from './cpu-meter.js';
 import type { HandlerManifest } from './define.js';
 import { createHandler, type HostedHandler } from './host-handler.js';
 import { createHostServer, pathOf } from './host-http.js';
@@ -58,7 +59,7 @@ export class HandlerHost {
   #state: HandlerState = 'preparing';
   #configured: Promise<void> = Promise.resolve();
   #timers: NodeJS.Timeout[] = [];
-  #cpu = process.cpuUsage();
+  #cpu = new CpuMeter();
 
   constructor(options: HandlerHostOptions) {
     this.#options = options;
@@ -230,6 +231,8 @@ export class HandlerHost {
   #run(): void {
     if (this.#state !== 'ready' && this.#state !== 'running') return;
     this.#state = 'running';
+    // What it took to get here is no packet's.
+    this.#cpu.take();
     this.#links.start();
     for (const { runner } of this.#handlers.values()) if (runner instanceof SourceRunner) runner.run();
   }
@@ -255,8 +258,7 @@ export class HandlerHost {
 
   #flush(): void {
     const config = this.#config;
-    const used = process.cpuUsage(this.#cpu);
-    this.#cpu = process.cpuUsage();
+    const { cpuMs, waitedMs } = this.#cpu.take();
     if (config === null) return;
     const now = this.#options.clock.now();
     const handlers = [...this.#handlers.values()];
@@ -264,10 +266,15 @@ export class HandlerHost {
     for (const posted of this.#posted.values()) posted.account.flush();
     const busy = handlers.map((one) => one.takeBusyMs());
     const total = busy.reduce((sum, ms) => sum + ms, 0);
-    const cpuMs = (used.user + used.system) / 1000;
     const share = (index: number): number => (total > 0 ? busy[index]! / total : 1 / handlers.length);
     const profile = handlers
-      .map((one, index) => one.profile(config, now, cpuMs * share(index)))
+      .map((one, index) =>
+        one.profile(config, now, {
+          busyMs: busy[index]!,
+          cpuMs: cpuMs * share(index),
+          waitedMs: waitedMs * share(index),
+        }),
+      )
       .filter((sample): sample is ProfileSample => sample !== null);
     const links = handlers.flatMap((one) => one.linkInfo(config, now));
     const report = this.#telemetry?.flush(profile, links);

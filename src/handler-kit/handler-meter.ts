@@ -6,6 +6,9 @@ import { RecentValues } from '../links/link-meter.js';
 /** Seconds over which fps is counted. */
 const FPS_WINDOW_S = 5;
 
+/** First packets of a process that are in no profile. */
+export const WARM_UP_PACKETS = 1;
+
 /** Events per second over the last FPS_WINDOW_S, in buckets of a second. */
 class Rate {
   readonly #counts = new Array<number>(FPS_WINDOW_S + 1).fill(0);
@@ -38,6 +41,7 @@ class Rate {
 export interface ProfilePeriod {
   readonly packets: number;
   readonly serviceMs: number;
+  readonly busyMs: number;
   readonly serviceMsP95: number;
   readonly queueMs: number;
   readonly outBytes: number;
@@ -47,12 +51,13 @@ export interface ProfilePeriod {
 interface Sums {
   packets: number;
   serviceMs: number;
+  busyMs: number;
   queueMs: number;
   outBytes: number;
   emitted: number;
 }
 
-const noSums = (): Sums => ({ packets: 0, serviceMs: 0, queueMs: 0, outBytes: 0, emitted: 0 });
+const noSums = (): Sums => ({ packets: 0, serviceMs: 0, busyMs: 0, queueMs: 0, outBytes: 0, emitted: 0 });
 
 export class HandlerMeter {
   received = 0;
@@ -86,10 +91,13 @@ export class HandlerMeter {
     this.serviceMs += figures.serviceMs;
     this.#rate.add(figures.nowMs);
     this.#serviceMs.add(figures.serviceMs);
-    this.#periodServiceMs.add(figures.serviceMs);
     this.#queueMs.add(figures.queueMs);
+    // Cold code and a model's first run: what the next packets need is not like that.
+    if (this.processed <= WARM_UP_PACKETS) return;
+    this.#periodServiceMs.add(figures.serviceMs);
     this.#sums.packets += 1;
     this.#sums.serviceMs += figures.serviceMs;
+    this.#sums.busyMs += figures.busyMs;
     this.#sums.queueMs += figures.queueMs;
   }
 

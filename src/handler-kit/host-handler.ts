@@ -15,6 +15,7 @@ import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
 import { allowedCommand } from './allowed-command.js';
 import { allowedPath, allowedUrl } from './allowed-path.js';
+import { type CpuUse, uncontendedMs } from './cpu-meter.js';
 import { Deadlines } from './deadlines.js';
 import type { Handler, HandlerContext, HandlerManifest, ModelSharing } from './define.js';
 import {
@@ -67,6 +68,7 @@ export class HostedHandler {
   readonly #account: Account;
   readonly #profileKey: string;
   readonly #work: Work;
+  readonly #speed: number;
   #reportedBusyMs = 0;
 
   constructor(
@@ -80,6 +82,7 @@ export class HostedHandler {
     this.handler = handler;
     this.#profileKey = profileKey(params);
     const { delivery, speed, latency_ms_max } = config;
+    this.#speed = speed;
     const logger = options.logger;
     const account = new Account({
       sessionId: config.session_id,
@@ -122,10 +125,12 @@ export class HostedHandler {
     return busyMs;
   }
 
-  /** `cpuMs` of this period in this process; null when nothing was processed in it. */
-  profile(config: HostConfig, timestamp: number, cpuMs: number): ProfileSample | null {
+  /** `work` of this period in this process; null when nothing was processed in it but what warms it up. */
+  profile(config: HostConfig, timestamp: number, work: CpuUse & { readonly busyMs: number }): ProfileSample | null {
     const period = this.runner.meter.period();
     if (period === null) return null;
+    const counted = work.busyMs > 0 ? Math.min(1, period.busyMs / work.busyMs) : 1;
+    const used = { cpuMs: work.cpuMs * counted, waitedMs: work.waitedMs * counted };
     const elsewhereMs = this.#work.cpuMs;
     this.#work.cpuMs = 0;
     return {
@@ -135,10 +140,10 @@ export class HostedHandler {
       handler_type: this.manifest.handler_type_id,
       profile_key: this.#profileKey,
       packets: period.packets,
-      service_ms: period.serviceMs / period.packets,
+      service_ms: uncontendedMs(period, used, this.#speed) / period.packets,
       service_ms_p95: period.serviceMsP95,
       queue_ms: period.queueMs / period.packets,
-      cpu_ms: (cpuMs + elsewhereMs) / period.packets,
+      cpu_ms: (used.cpuMs + elsewhereMs) / period.packets,
       out_bytes: period.emitted === 0 ? 0 : period.outBytes / period.emitted,
     };
   }

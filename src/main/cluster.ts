@@ -73,6 +73,8 @@ export interface ClusterOptions {
   readonly reportPeriodS?: number;
   /** Handler hosts that each node keeps started without a session; as configured by default when absent. */
   readonly spareHosts?: number;
+  /** Keys of the `[coordinator]` section besides those that follow from here. */
+  readonly coordinatorSection?: Readonly<Record<string, string | number>>;
   /** The `[database]` section; one SQLite file in the data directory when absent. */
   readonly databaseSection?: Readonly<Record<string, string | number>>;
 }
@@ -212,6 +214,7 @@ function writeConfiguration(options: ClusterOptions, ports: Ports, network: Shap
   ports.coordinators.forEach((port, index) => {
     write(coordinatorName(index), {
       coordinator: {
+        ...options.coordinatorSection,
         coordinator_addr: address,
         coordinator_port: port,
         node_path: nodePath,

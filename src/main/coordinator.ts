@@ -27,6 +27,7 @@ export async function runCoordinator(file: string, options: DaemonOptions): Prom
         insecure: options.insecure,
         advertisedUrl: config.advertisedUrl,
         allocator,
+        loopRules: config.loopRules,
         bounds: { linkProbePeriodMs: config.linkProbePeriodS * 1000 },
         state,
         telemetry,

@@ -84,6 +84,8 @@ export async function startSystem(options: SystemOptions): Promise<TestSystem> {
     token: null,
     reportPeriodS: 0.5,
     spareHosts: options.spareHosts ?? 0,
+    // Machines that run tests are busy with others: nothing moves on account of that.
+    coordinatorSection: { confirm_s: 86_400, improve_period_s: 86_400 },
     ...(databaseSection === undefined ? {} : { databaseSection }),
     ...(options.coordinators === undefined ? {} : { coordinators: options.coordinators }),
     ...(options.address === undefined ? {} : { address: options.address }),
