@@ -10,5 +10,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
+    // One file each already: nothing to transform.
+    server: { deps: { external: [/\/dist\/bundled\//] } },
   },
 });

@@ -10,7 +10,7 @@ import { eventually, NODES, sinkSequence, startSystem, type TestSystem } from '.
 const CHAIN = {
   ...{ service_id: 1, service_name: 'chain' },
   handlers: [
-    ['capture', 'source', { fps: 0, source: '.' }],
+    ['capture', 'source', { fps: 5, source: '.', width: 320 }],
     ['encode', 'source', {}],
     ['decode', 'compute', {}],
     ['resize', 'compute', { width: 160, height: 120 }],

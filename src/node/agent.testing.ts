@@ -60,7 +60,12 @@ export async function startAgent(options: Partial<NodeAgentOptions> = {}): Promi
     modelEntry: MODEL_ENTRY,
     ...{ collector: null, measureSpeed: () => 1, clock: systemClock(), logger: silentLogger },
     ...options,
-    bounds: { pingPeriodMs: 50, restartBaseMs: 20, drainTimeoutMs: 1_000, stopGraceMs: 500, ...options.bounds },
+    bounds: {
+      ...{ pingPeriodMs: 50, restartBaseMs: 20, drainTimeoutMs: 1_000, stopGraceMs: 500 },
+      // On a busy machine half a second without an answer is no hang.
+      pingsMissedMax: 200,
+      ...options.bounds,
+    },
   });
   const client = createNodeClient({ url: agent.address.url, token: options.token ?? null, tlsCa: options.tlsCa });
   onTestFinished(async () => {

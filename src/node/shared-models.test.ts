@@ -130,8 +130,9 @@ test('three sessions that share a model find what one finds alone, with one proc
 
 test('under all, a model process that is killed mid-stream loses and repeats nothing', async () => {
   const agent = await realAgent();
-  for (const session_id of [5, 6]) await agent.client.putSession(session({ session_id, share: true, loop: true }));
-  for (const session_id of [5, 6]) await untilLines(agent, session_id, 20);
+  for (const session_id of [5, 6])
+    await agent.client.putSession(session({ session_id, share: true, loop: true, fps: 10 }));
+  for (const session_id of [5, 6]) await untilLines(agent, session_id, 8);
   for (let kill = 1; kill <= 2; kill++) {
     const { pid } = (await modelOf(agent, 5))!;
     process.kill(pid!, 'SIGKILL');
@@ -140,7 +141,7 @@ test('under all, a model process that is killed mid-stream loses and repeats not
       return model.restarts === kill && model.pid !== null && model.pid !== pid && model;
     }, 'the next process');
     expect(next.handlers).toBe(2);
-    for (const session_id of [5, 6]) await untilLines(agent, session_id, (await lines(agent, session_id)).length + 20);
+    for (const session_id of [5, 6]) await untilLines(agent, session_id, (await lines(agent, session_id)).length + 8);
   }
   for (const session_id of [5, 6]) {
     const all = await lines(agent, session_id);
@@ -152,12 +153,13 @@ test('under all, a model process that is killed mid-stream loses and repeats not
 
 test('under all, a killed host of a sharing handler takes nothing of the other session along', async () => {
   const agent = await realAgent();
-  for (const session_id of [5, 6]) await agent.client.putSession(session({ session_id, share: true, loop: true }));
+  for (const session_id of [5, 6])
+    await agent.client.putSession(session({ session_id, share: true, loop: true, fps: 10 }));
   for (const session_id of [5, 6]) await untilLines(agent, session_id, 10);
   const { pid } = (await modelOf(agent, 6))!;
   process.kill((await observed(agent, 5)).handlers[1]!.pid!, 'SIGKILL');
   await until(async () => (await observed(agent, 5)).handlers[1]!.restarts === 1, 'the restart', SLOW_MS);
-  for (const session_id of [5, 6]) await untilLines(agent, session_id, (await lines(agent, session_id)).length + 20);
+  for (const session_id of [5, 6]) await untilLines(agent, session_id, (await lines(agent, session_id)).length + 8);
   for (const session_id of [5, 6]) {
     const all = await lines(agent, session_id);
     expect(all.map((line) => line.sequence)).toEqual(all.map((_, index) => index));
@@ -172,7 +174,7 @@ test('under latest, each packet that a busy shared model has no time for is told
   for (const session_id of [5, 6]) {
     await agent.client.putSession(session({ session_id, share: true, loop: true, fps: 60, given, model }));
   }
-  for (const session_id of [5, 6]) await untilLines(agent, session_id, 40);
+  for (const session_id of [5, 6]) await untilLines(agent, session_id, 20);
   for (const session_id of [5, 6]) {
     const all = await lines(agent, session_id);
     expect(all.map((line) => line.sequence)).toEqual(all.map((_, index) => index));

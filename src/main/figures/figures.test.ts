@@ -37,7 +37,10 @@ const original = readFileSync(join(SERVICES_DIR, 'object_detection.json'), 'utf8
 test('profile measures every handler in a process of its own, and writes what the allocator reads', async () => {
   const services = mkdtempSync(join(tmpdir(), 'orchestrator-services-'));
   const file = join(services, 'object_detection.json');
-  writeFileSync(file, original);
+  // Two variants are enough to see what they have in common, and what not.
+  const { variants, ...rest } = JSON.parse(original);
+  const some = { ...rest, variants: variants.slice(-2) };
+  writeFileSync(file, JSON.stringify(some));
   const { handlers } = await profileNamed({ ...MEASURE, name: 'object_detection', services, write: true, calls: 1 });
   const measured = handlers.find(({ alternative }) => alternative === 'centernet_320')!;
   expect(measured).toMatchObject({ handler_type: 7, variants: ['fast'], profile_key: 'model=centernet,size=320' });
@@ -50,7 +53,7 @@ test('profile measures every handler in a process of its own, and writes what th
   const detect = fast.handlers.find(({ handler_name }) => handler_name === 'detect')!;
   expect(detect.alternatives[0]!.cost.cpu_ms).toBeCloseTo(measured.cpu_ms_speed_1, 0);
   expect(detect.alternatives[0]!.cost.out_bytes).toBe(measured.out_bytes);
-  expect(withoutFigures(JSON.parse(readFileSync(file, 'utf8')))).toEqual(withoutFigures(JSON.parse(original)));
+  expect(withoutFigures(JSON.parse(readFileSync(file, 'utf8')))).toEqual(withoutFigures(some));
 }, 120_000);
 
 test('figures are written into a YAML file too; its comments and all else stay', async () => {
