@@ -4,12 +4,13 @@
  * is certified by the independent verifier or the bench fails. Gaps are to the column generation bound, in per cent of
  * it; mean and worst over seeds. `explained` is one new session with all its sentences, as the coordinator decides it.
  */
-import { allocate } from '#src/allocation/allocate.js';
 import { allocateFleet, keepPlaced, ORCHESTRATOR, planOf, repair, searchOf } from '#src/allocation/fleet/allocator.js';
 import { BASELINES } from '#src/allocation/fleet/baselines.js';
 import { columnBound } from '#src/allocation/fleet/bound/column-bound.js';
 import { instanceOf } from '#src/allocation/fleet/instances.js';
 import { Fleet } from '#src/allocation/fleet/model.js';
+import { OneSession } from '#src/allocation/fleet/one-session.js';
+import { sessionPlan } from '#src/allocation/fleet/session-plan.js';
 import { verifyFleet } from '#src/allocation/fleet/verify-fleet.js';
 import type { FleetPlan, FleetSession, FleetSnapshot } from '#src/contracts/fleet.js';
 import { quantile } from '#src/std/quantile.js';
@@ -251,10 +252,14 @@ const DECISIONS = 20;
 
 function explained(): BenchRow[] {
   return [10, 30, 100].flatMap((count) => {
-    const snapshot = explainedSnapshot(count);
-    const times = Array.from({ length: DECISIONS }, (_, index) =>
-      timed(() => allocate(explainedRequest(index % count), snapshot)),
-    );
+    const times = Array.from({ length: DECISIONS }, (_, index) => {
+      const source = index % count;
+      const snapshot = explainedSnapshot(count, source);
+      return timed(() => {
+        const one = new OneSession(snapshot, 0);
+        if (one.place(ORCHESTRATOR)) sessionPlan(one, explainedRequest(source));
+      });
+    });
     const row = (figure: string, value: number): BenchRow => ({
       bench: 'allocation',
       case: `${count} nodes, explained`,

@@ -1,34 +1,42 @@
 /** A session of seven handlers with nine variants on nodes that are joined in pairs: what one explained decision is timed on. */
-import type { PlanRequest, Snapshot, SnapshotNode } from '#src/contracts/plan.js';
+import type { FleetNode, FleetSnapshot } from '#src/contracts/fleet.js';
+import type { PlanRequest } from '#src/contracts/plan.js';
 import type { Alternative, GraphHandler } from '#src/contracts/service.js';
 import { seededRandom } from '#src/std/prng.js';
 
-export function explainedSnapshot(count: number): Snapshot {
+/** Session 0 is the one to place, with its source on node `source_node`. */
+export function explainedSnapshot(count: number, source_node: number): FleetSnapshot {
   const random = seededRandom(count);
-  const nodes = Array.from({ length: count }, (_, node_id): SnapshotNode => {
-    const cores = 2 + Math.floor(random() * 14);
+  const nodes = Array.from({ length: count }, (_, node_id): FleetNode => {
+    const cpu_cores = 2 + Math.floor(random() * 14);
     return {
-      ...{ node_id, node_name: `node-${node_id}`, up: true, drained: false, labels: [], gpus: 0, gpu_ms_per_s_free: 0 },
-      ...{
-        speed: 0.4 + random(),
-        cpu_cores: cores,
-        cpu_ms_per_s_free: cores * 800,
-        mem_mb_free: 2000 + random() * 8000,
-      },
-      handler_types: null,
+      ...{ node_id, node_name: `node-${node_id}`, up: true, drained: false, labels: [], site: null, gpus: 0 },
+      ...{ speed: 0.4 + random(), cpu_cores, mem_mb: 2000 + random() * 8000, handler_types: null },
+      access: { latency_ms: 1, up_mbit: 100, down_mbit: 100 },
     };
   });
-  const links = nodes.flatMap((from) =>
+  const paths = nodes.flatMap(({ node_id: from }) =>
     nodes
-      .filter((to) => to !== from)
-      .map((to) => ({
-        source_node: from.node_id,
-        target_node: to.node_id,
-        latency_ms: 1 + random() * 10,
-        mbit_per_s_free: 100,
+      .filter(({ node_id }) => node_id !== from)
+      .map(({ node_id: to }) => ({
+        ...{ source_node: from, target_node: to, latency_ms: 1 + random() * 10, mbit: 100 },
       })),
   );
-  return { nodes, links, profiles: [] };
+  const { service, objective } = explainedRequest(source_node);
+  const { service_name, variants } = service;
+  const fleetVariants = variants.map(({ variant_name, accuracy, handlers, links }) => ({
+    ...{ variant_name, accuracy, links: [...links] },
+    handlers: handlers.map((one) => ({ ...one, alternatives: [...one.alternatives] })),
+  }));
+  const session = { session_id: 0, service: service_name, objective, source_node, weight: 1 };
+  return {
+    nodes,
+    sites: [],
+    paths,
+    services: [{ service_name, variants: fleetVariants }],
+    profiles: [],
+    sessions: [session],
+  };
 }
 
 function alternative(name: string, cpu_ms: number, out_bytes: number, accuracy = 1): Alternative {

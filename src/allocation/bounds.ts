@@ -18,32 +18,11 @@ export const PROFILE_SAMPLES_MIN = 20;
  */
 export const VARIABILITY = 0.5;
 
-/** What moving one handler (or loading another model in place) must save before it is worth it, ms of latency. */
-export const MOVE_MS = 20;
-
-/** Weight of a node's utilisation, ms per handler at utilisation 1: spreads sessions over equal nodes, outweighs nothing real. */
-export const LOAD_MS = 2;
-
 /** Accuracies closer than this are one and the same: products of factors in another order differ by rounding. */
 export const ACCURACY_EPSILON = 1e-9;
 
 /** Slack of every comparison of a need with a bound (ms, MiB, ms/s, Mbit/s): rounding of sums, nothing a machine can feel. */
 export const FIT_EPSILON = 1e-6;
-
-/** Labels that one call may make, in all its searches: tens of megabytes and about a second. Beyond it, `exact` is false. */
-export const LABELS_MAX = 300_000;
-
-/** Labels for asking whether a variant that cannot win is possible at all: it only feeds a sentence. */
-export const SURVEY_LABELS_MAX = 5_000;
-
-/** Labels of one state that later ones are compared with; beyond it labels are kept without comparing, which is exact too. */
-export const CLOSED_LABELS_MAX = 64;
-
-/** Labels kept per handler by the fallback once LABELS_MAX is reached. */
-export const BEAM_LABELS = 64;
-
-/** Combinations of alternatives that are tried, most accurate first: three handlers of 16 alternatives each. */
-export const COMBINATIONS_MAX = 4096;
 
 /** Variants that are counted and named in reasons and errors; a reader compares no more. */
 export const SURVEY_MAX = 64;
@@ -53,6 +32,3 @@ export const NAMED_NODES_MAX = 8;
 
 /** Lowest frame rate that a refusal proposes, fps. */
 export const NEAREST_FPS_MIN = 0.1;
-
-/** Labels per question when a refusal looks for the nearest objective: about twenty questions are asked. */
-export const NEAREST_LABELS_MAX = 20_000;

@@ -1,24 +1,13 @@
-/**
- * Names of variants and the order in which combinations of alternatives are tried: from the most accurate down, so that
- * the first accuracy with a placement is the answer. Combinations are made one at a time: their number is a product.
- */
+/** Names of variants, and which of them a request allows. */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { PlanRequest } from '../contracts/plan.js';
 import type { GraphHandler, Service, Variant } from '../contracts/service.js';
 import { SURVEY_MAX } from './bounds.js';
-import type { Graph } from './graph.js';
 
 /** A variant to plan; `only` holds, per handler_id, the one alternative that a forced name allows. */
 export interface Wanted {
   readonly variant: Variant;
   readonly only: ReadonlyMap<number, string> | null;
-}
-
-/** Alternative index per handler, in the graph's order. */
-export interface Combination {
-  readonly graph: Graph;
-  readonly choice: readonly number[];
-  readonly accuracy: number;
 }
 
 const isChoice = (handler: GraphHandler): boolean =>
@@ -37,11 +26,6 @@ export function variantLabel(service: Service, variant: Variant, nameOf: (handle
 }
 
 const hasChoice = (variant: Variant): boolean => variant.handlers.some((handler) => handler.alternatives.length > 1);
-
-export function combinationLabel(service: Service, { graph, choice }: Pick<Combination, 'graph' | 'choice'>): string {
-  const names = new Map(graph.handlers.map((one, at) => [one.handler_id, one.alternatives[choice[at]!]!.name]));
-  return variantLabel(service, graph.variant, (handler) => names.get(handler.handler_id)!);
-}
 
 /** The variants that a request allows. Throws VARIANT_NOT_FOUND with the known names. */
 export function wantedVariants({ service, variant: name }: PlanRequest): Wanted[] {
@@ -107,67 +91,16 @@ export function combinationCount(wanted: readonly Wanted[]): number {
   );
 }
 
-interface Pending {
-  readonly ranks: readonly number[];
-  /** Only this position and later ones are stepped on, so that every combination is made once. */
-  readonly from: number;
-  readonly accuracy: number;
-}
-
-/** Combinations of one graph, most accurate first, without alternatives that no node can run. */
-export function* combinationsOf(graph: Graph, only: Wanted['only']): Generator<Combination> {
-  const ranked = graph.handlers.map((handler, at) => {
-    const forced = only?.get(handler.handler_id);
-    return handler.alternatives
-      .map((alternative, index) => ({ index, accuracy: alternative.accuracy, name: alternative.name }))
-      .filter(
-        ({ index, name }) =>
-          (forced === undefined || name === forced) && graph.options[at]![index]!.possible.length > 0,
-      )
-      .sort((a, b) => b.accuracy - a.accuracy || a.index - b.index);
-  });
-  if (ranked.some((one) => one.length === 0)) return;
-  const accuracyOf = (ranks: readonly number[]): number =>
-    ranks.reduce((product, rank, at) => product * ranked[at]![rank]!.accuracy, graph.variant.accuracy);
-  const first = ranked.map(() => 0);
-  const pending: Pending[] = [{ ranks: first, from: 0, accuracy: accuracyOf(first) }];
-  for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
-    const { ranks, from, accuracy } = next;
-    yield { graph, choice: ranks.map((rank, at) => ranked[at]![rank]!.index), accuracy };
-    for (let at = from; at < ranks.length; at++) {
-      if (ranks[at]! + 1 >= ranked[at]!.length) continue;
-      const stepped = ranks.map((rank, index) => (index === at ? rank + 1 : rank));
-      insert(pending, { ranks: stepped, from: at, accuracy: accuracyOf(stepped) });
-    }
-  }
-}
-
-/** Keeps `pending` in order of accuracy, older ones first among equals. */
-function insert(pending: Pending[], one: Pending): void {
-  let low = 0;
-  let high = pending.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (pending[middle]!.accuracy >= one.accuracy) low = middle + 1;
-    else high = middle;
-  }
-  pending.splice(low, 0, one);
-}
-
-/** Combinations of all graphs merged, most accurate first; among equals in the file's order. */
-export function* mergedCombinations(parts: readonly { graph: Graph; only: Wanted['only'] }[]): Generator<Combination> {
-  const sources = parts.map(({ graph, only }) => combinationsOf(graph, only));
-  const heads = sources.map((source) => source.next());
-  for (;;) {
-    let best = -1;
-    heads.forEach((head, index) => {
-      if (head.done === true) return;
-      const leader = heads[best];
-      if (leader === undefined || leader.done === true || head.value.accuracy > leader.value.accuracy) best = index;
-    });
-    const head = heads[best];
-    if (head === undefined || head.done === true) return;
-    heads[best] = sources[best]!.next();
-    yield head.value;
-  }
+/** Of all combinations that the request allows, possible or not. */
+export function highestAccuracy(request: PlanRequest): number {
+  const factor = ({ handler_id, alternatives }: GraphHandler, { only }: Wanted) => {
+    const forced = only?.get(handler_id);
+    return Math.max(
+      ...alternatives.map(({ name, accuracy }) => (forced === undefined || name === forced ? accuracy : 0)),
+    );
+  };
+  const products = wantedVariants(request).map((wanted) =>
+    wanted.variant.handlers.reduce((product, one) => product * factor(one, wanted), wanted.variant.accuracy),
+  );
+  return Math.max(...products);
 }

@@ -4,6 +4,7 @@
  */
 import Type, { type Static } from '#vendor/typebox.js';
 import { BlueprintLinkSchema } from '../contracts/blueprint.js';
+import { FleetSnapshotSchema } from '../contracts/fleet.js';
 import { CostSchema, InputPortSchema, OutputPortSchema } from '../contracts/handler-type.js';
 import { NodeViewSchema } from '../contracts/node.js';
 import { LinkFigureSchema, PlannedHandlerSchema, SessionPlanSchema } from '../contracts/plan.js';
@@ -135,8 +136,6 @@ export const ClusterSnapshotSchema = Type.Object({
   epoch: Type.Integer(),
   nodes: Type.Array(NodeViewSchema),
   sessions: Type.Array(SessionViewSchema),
-  allocation: Type.Unknown({
-    description: 'What the allocator would see now: nodes, links, profiles (plan.ts Snapshot)',
-  }),
+  fleet: FleetSnapshotSchema,
 });
 export type ClusterSnapshot = Static<typeof ClusterSnapshotSchema>;

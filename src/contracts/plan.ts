@@ -1,4 +1,4 @@
-/** What the allocator reads (a snapshot) and what it answers (a plan with reasons, or a refusal with reasons). */
+/** What the allocator is asked about one session, and what it answers: a plan with reasons, or a refusal with reasons. */
 import Type, { type Static } from '#vendor/typebox.js';
 import type { Service } from './service.js';
 
@@ -18,28 +18,6 @@ export const ObjectiveSchema = Type.Object(
 );
 export type Objective = Static<typeof ObjectiveSchema>;
 
-/** A node as the allocator sees it; `*_free` is what running sessions (other than the one being placed) leave. */
-export interface SnapshotNode {
-  readonly node_id: number;
-  readonly node_name: string;
-  readonly up: boolean;
-  /** Takes no new handlers; what runs there may stay. */
-  readonly drained: boolean;
-  readonly labels: readonly string[];
-  /** Speed of one core; service time = declared cpu_ms / speed. */
-  readonly speed: number;
-  readonly cpu_cores: number;
-  /** Core-milliseconds per second not yet promised, at most cpu_cores * 1000 * the utilisation cap. */
-  readonly cpu_ms_per_s_free: number;
-  readonly mem_mb_free: number;
-  readonly gpus: number;
-  readonly gpu_ms_per_s_free: number;
-  /** handler_type_ids that it can run; null = all. */
-  readonly handler_types: readonly number[] | null;
-  /** Shared models that running sessions have loaded there (`modelKey`); none when absent. */
-  readonly models?: readonly string[];
-}
-
 /** Measured by a running link in passing, or by a probe where none runs. */
 export type MeasuredBy = 'link' | 'probe';
 
@@ -55,19 +33,6 @@ export const LinkFigureSchema = Type.Object({
   }),
 });
 export type LinkFigure = Static<typeof LinkFigureSchema>;
-
-/** Network between two nodes; pairs that are not listed have no path. Same node: not listed, costs nothing. */
-export interface SnapshotLink {
-  readonly source_node: number;
-  readonly target_node: number;
-  /** One way, ms. */
-  readonly latency_ms: number;
-  /** Not yet promised, Mbit/s. */
-  readonly mbit_per_s_free: number;
-  /** Where the two come from; absent where nobody needs to know. */
-  readonly latency_from?: FigureSource;
-  readonly mbit_from?: FigureSource;
-}
 
 /** Measured need of a handler type with given parameters on a node: takes the place of the declared cost there. */
 export interface Profile {
@@ -107,7 +72,7 @@ export interface Placement {
   readonly alternative: string;
 }
 
-/** One session to place against what is free. */
+/** One session to place beside the others. */
 export interface PlanRequest {
   readonly service: Service;
   readonly objective: Objective;
@@ -121,12 +86,6 @@ export interface PlanRequest {
   readonly stay?: string;
   /** Where the session runs now; staying put wins between otherwise equal plans. */
   readonly previous?: readonly Placement[];
-}
-
-export interface Snapshot {
-  readonly nodes: readonly SnapshotNode[];
-  readonly links: readonly SnapshotLink[];
-  readonly profiles: readonly Profile[];
 }
 
 const CandidateSchema = Type.Object({
@@ -150,7 +109,7 @@ export const PlannedHandlerSchema = Type.Object({
   post: Type.Boolean(),
   share: Type.Optional(Type.Boolean({ description: 'Its models are loaded once on the node' })),
   compute_ms: Type.Number({ description: 'Predicted service time on that node' }),
-  queue_ms: Type.Number({ description: 'Predicted wait at its utilisation' }),
+  queue_ms: Type.Number({ description: 'Predicted wait at the load of the moment' }),
   cpu_ms_per_s: Type.Number(),
   gpu_ms_per_s: Type.Number(),
   mem_mb: Type.Number({ description: 'Of this session alone, MiB' }),
@@ -182,7 +141,10 @@ export const SessionPlanSchema = Type.Object({
   service_name: Type.String(),
   variant: Type.String({ description: 'variant_name, or the joined names of the chosen alternatives' }),
   accuracy: Type.Number(),
-  latency_ms: Type.Number({ description: 'Predicted end to end p95: the longest path' }),
+  latency_ms: Type.Number({ description: 'Predicted end to end p95 at the load of the moment: the longest path' }),
+  promised_ms: Type.Optional(
+    Type.Number({ description: 'The same when every node and link is as full as may be promised; the bound holds it' }),
+  ),
   fps: Type.Number(),
   source_node: Type.Integer(),
   handlers: Type.Array(PlannedHandlerSchema),
@@ -197,7 +159,6 @@ export const SessionPlanSchema = Type.Object({
       why_not: Type.String(),
     }),
   ),
-  exact: Type.Boolean({ description: 'False when a label bound was hit, so that a better plan may exist' }),
 });
 export type SessionPlan = Static<typeof SessionPlanSchema>;
 

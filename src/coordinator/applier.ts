@@ -19,7 +19,8 @@ import { deferred } from '../std/deferred.js';
 import type { EventLog } from './event-log.js';
 import type { Mover } from './mover.js';
 import type { NodeRegistry } from './node-registry.js';
-import { planPlaced, variantOf } from './planner.js';
+import { variantOf } from './plan-variant.js';
+import type { Planner } from './planner.js';
 import type { Reconciler } from './reconciler.js';
 import { observedState, type SessionRecord } from './session-record.js';
 import { sessionService } from './session-request.js';
@@ -30,6 +31,7 @@ export interface ApplierOptions {
   readonly services: Service[];
   readonly types: HandlerTypeRegistry;
   readonly table: SessionTable;
+  readonly planner: Pick<Planner, 'placed'>;
   readonly registry: NodeRegistry;
   readonly mover: Mover;
   readonly reconciler: Pick<Reconciler, 'kick'>;
@@ -102,7 +104,7 @@ export class Applier {
   }
 
   #change(record: SessionRecord, next: Service): Change {
-    const { table, registry, types } = this.#options;
+    const { table, planner, registry, types } = this.#options;
     const { stored, service: former } = record;
     const refuse = (words: string): Change => ({ outcome: 'refused', words });
     const state = observedState(record, registry);
@@ -123,12 +125,7 @@ export class Applier {
     const { accuracy, latency_ms } = plan;
     const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
     const request = { ...table.planRequest(record)!, service };
-    const result = planPlaced(
-      request,
-      planned,
-      'the definition of the service has changed',
-      table.snapshot(session_id),
-    );
+    const result = planner.placed(request, planned, 'the definition of the service has changed');
     if (!result.admitted) return refuse(result.refusal.reasons.join('; '));
     const words = changed.map(({ handler_name, node_name }) => `${handler_name} on ${node_name}`).join(', ');
     return { outcome: 'changes', words, service, plan: result.plan };

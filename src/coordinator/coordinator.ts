@@ -19,6 +19,7 @@ import { Mover } from './mover.js';
 import { NodePace } from './node-pace.js';
 import { NodeRegistry } from './node-registry.js';
 import { type CoordinatorBounds, type CoordinatorOptions, DEFAULT_COORDINATOR_BOUNDS } from './options.js';
+import { Planner } from './planner.js';
 import { PlanningLoop } from './planning-loop.js';
 import { ProfileCache } from './profiles.js';
 import { Reconciler } from './reconciler.js';
@@ -57,8 +58,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   });
   const table = new SessionTable({ state, registry, profiles, pace, links, services, types, logger });
   const probes = new LinkProbes({ registry, links, periodMs, active: () => table.active(), logger });
-  const failover = new Failover({ table, registry, events, bounds, clock });
-  const mover = new Mover({ table, registry, events, clock });
+  const { allocator = ORCHESTRATOR, loopRules: rules } = options;
+  const planner = new Planner({ table, allocator });
+  const failover = new Failover({ table, planner, registry, events, bounds, clock });
+  const mover = new Mover({ table, planner, registry, events, clock });
   const drains = new Drains({ table, registry, events, clock });
   const closers: (() => Promise<void> | void)[] = [
     () => events.flush(),
@@ -85,15 +88,14 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       reconciler.close();
       await reconciler.settle();
     });
-    const { allocator = ORCHESTRATOR, loopRules: rules } = options;
     const loop = new PlanningLoop({
-      ...{ table, registry, reconciler, mover, drains, pace, events, allocator, rules, bounds, clock, logger },
+      ...{ table, planner, registry, reconciler, mover, drains, pace, events, allocator, rules, bounds, clock, logger },
     });
     closers.push(() => loop.close());
     const sessions = new SessionService({
-      ...{ table, registry, reconciler, mover, loop, events, state, services, types, clock },
+      ...{ table, planner, registry, reconciler, mover, loop, events, state, services, types, clock },
     });
-    const applier = new Applier({ services, types, table, registry, mover, reconciler, events });
+    const applier = new Applier({ services, types, table, planner, registry, mover, reconciler, events });
     closers.push(() => applier.close());
     const app = await createHttpApi({
       ...{ token, epoch, sessions, applier, table, registry, drains, pace, links, probes, failover, events },

@@ -106,7 +106,7 @@ describe('a node is drained', () => {
     expect(stays).toEqual([
       {
         ...{ session_id: id, handler_id: 2, handler_name: 'detect' },
-        reason: 'memory of edge-2 has no room: 0 % of what may be promised is taken',
+        reason: 'memory of edge-2: 64 MiB needed > 1 MiB in all',
       },
     ]);
     expect(await cluster.client.session(id!)).toMatchObject({ generation: 1, observed: 'running' });

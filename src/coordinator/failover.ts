@@ -8,13 +8,14 @@
  *        \--a handler does not go on on a living node--> re-placed without that node, each node once
  */
 import { toOrchestratorError } from '../contracts/errors.js';
-import type { PlanResult, SessionPlan, Snapshot } from '../contracts/plan.js';
+import type { PlanRequest, PlanResult, SessionPlan } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import { pinWords } from './pins.js';
-import { planPlaced, replanSession, variantOf } from './planner.js';
+import { variantOf } from './plan-variant.js';
+import type { Planner } from './planner.js';
 import {
   type Failure,
   handlerStats,
@@ -31,6 +32,7 @@ const EVADE_NODES_MAX = 64;
 
 export interface FailoverOptions {
   readonly table: SessionTable;
+  readonly planner: Pick<Planner, 'replan' | 'quickest'>;
   readonly registry: NodeRegistry;
   readonly events: EventLog;
   readonly bounds: CoordinatorBounds;
@@ -94,7 +96,7 @@ export class Failover {
 
   /** The quickest plan with the failed handlers together on a node on which none of the session has failed. */
   #planWithout(record: SessionRecord, { nodeId, handlerIds }: Failure): SessionPlan | null {
-    const { table, registry } = this.#options;
+    const { table, registry, planner } = this.#options;
     const { session_id, plan } = record.stored;
     const request = table.planRequest(record);
     const variant = request === null ? undefined : variantOf(request.service, plan);
@@ -107,20 +109,16 @@ export class Failover {
       const isOpen = registry.isUp(node_id) && node.drainedSince === null && !record.failedOn.has(node_id);
       return isOpen && failed.every(({ at }) => pinWords(at, node) === null);
     });
-    const quickest = (snapshot: Snapshot): SessionPlan | null => {
-      let best: SessionPlan | null = null;
-      for (const { file } of others.slice(0, EVADE_NODES_MAX)) {
-        const placement = plan.handlers.map(({ handler_id, alternative, ...placed }) => ({
-          ...{ handler_id, alternative },
-          node_id: handlerIds.includes(handler_id) ? file.node_id : placed.node_id,
-        }));
-        const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
-        const result = planPlaced(request, planned, why, snapshot);
-        if (result.admitted && (best === null || result.plan.latency_ms < best.latency_ms)) best = result.plan;
-      }
-      return best;
-    };
-    return quickest(table.snapshot(session_id)) ?? quickest(table.usualSnapshot(session_id));
+    const choices = others.slice(0, EVADE_NODES_MAX).map(({ file }) => ({
+      ...{ session_id, variant: variant.variant_name, accuracy, latency_ms },
+      placement: plan.handlers.map(({ handler_id, alternative, ...placed }) => ({
+        ...{ handler_id, alternative },
+        node_id: handlerIds.includes(handler_id) ? file.node_id : placed.node_id,
+      })),
+    }));
+    const now = planner.quickest(request, choices, why);
+    const result = now.admitted ? now : planner.quickest(request, choices, why, 'usual');
+    return result.admitted ? result.plan : null;
   }
 
   #store(record: SessionRecord, former: SessionPlan, plan: SessionPlan): Promise<boolean> {
@@ -181,7 +179,7 @@ export class Failover {
     if (request === null || (missing.length === 0 && record.suspension === null)) return;
     // One that waits runs nowhere, and so has left the nodes that are drained.
     const drained = registry.all().filter(({ drainedSince }) => drainedSince !== null && record.suspension !== null);
-    const result = this.#plan(record, new Set([...missing, ...drained.map(({ file }) => file.node_id)]));
+    const result = this.#plan(record, request, new Set([...missing, ...drained.map(({ file }) => file.node_id)]));
     if (!result.admitted) {
       this.#suspend(record, 'placement', result.refusal.reasons.join('; '));
       return;
@@ -208,14 +206,12 @@ export class Failover {
     events.emit({ kind: 'session.replaced', session_id, message });
   }
 
-  #plan(record: SessionRecord, missing: ReadonlySet<number>): PlanResult {
-    const { table } = this.#options;
-    const { stored } = record;
+  #plan({ stored }: SessionRecord, request: PlanRequest, missing: ReadonlySet<number>): PlanResult {
+    const { planner } = this.#options;
     try {
-      const onto = (snapshot: Snapshot) => replanSession(table.planRequest(record)!, stored.plan, missing, snapshot);
-      const result = onto(table.snapshot(stored.session_id));
+      const now = planner.replan(stored.session_id, request, stored.plan, missing);
       // A session that was promised its place rather runs late on nodes that are slow for a while than not at all.
-      return result.admitted ? result : onto(table.usualSnapshot(stored.session_id));
+      return now.admitted ? now : planner.replan(stored.session_id, request, stored.plan, missing, 'usual');
     } catch (error) {
       const reasons = [toOrchestratorError(error).message];
       return { admitted: false, refusal: { service_name: stored.plan.service_name, reasons, candidates: [] } };

@@ -7,17 +7,23 @@
 import { wantedVariants } from '../allocation/variants.js';
 import type { FleetNode, FleetPath, FleetService, FleetSession, FleetSnapshot } from '../contracts/fleet.js';
 import type { PlanRequest, Profile, SessionPlan } from '../contracts/plan.js';
-import { costParams } from '../contracts/plan.js';
+import { costParams, modelKey } from '../contracts/plan.js';
 import type { GraphHandler, Service, Variant } from '../contracts/service.js';
 import { isDialable, linkFigures } from './link-figures.js';
 import type { LinkTable } from './link-table.js';
 import type { RegisteredNode } from './node-registry.js';
-import { variantOf } from './planner.js';
+import { variantOf } from './plan-variant.js';
 import { placementOf, type SessionRecord, sinkIds, sourceIds } from './session-record.js';
-import { snapshotNode } from './snapshot.js';
 
 /** Of a node that has told nothing yet: enough to be valid, and it is not up. */
+const UNKNOWN_FACTS = { cpu_cores: 1, speed: 1, mem_mb: 0, mem_free_mb: 0, gpus: [], labels: [], handler_types: null };
+
+/** Speeds and accuracies are above 0. */
 const SPEED_MIN = 1e-3;
+const ACCURACY_MIN = 1e-9;
+
+/** Plans of sessions that have their place. */
+type Holding = readonly { readonly session_id: number; readonly plan: SessionPlan }[];
 
 export interface FleetInput {
   readonly nodes: readonly RegisteredNode[];
@@ -29,7 +35,7 @@ export interface FleetInput {
   /** Times that packets take longer on a node now; profiles have it in them. */
   slownessOf(nodeId: number): number;
   requestOf(record: SessionRecord): PlanRequest | null;
-  /** A session that is to be admitted. */
+  /** A session that is to be placed, as it is asked for; where it runs is in the request (`previous`). */
   readonly extra?: { readonly session_id: number; readonly request: PlanRequest } | undefined;
 }
 
@@ -43,19 +49,26 @@ export function fleetSnapshot({
   requestOf,
   extra,
 }: FleetInput): FleetSnapshot {
-  const holding = records
+  const holding: Holding = records
     .filter(({ suspension }) => suspension?.kind !== 'placement')
     .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
   const known = new Set(nodes.map(({ file }) => file.node_id));
   const named = new ServiceNames(services);
-  const sessions = records.flatMap((record): FleetSession[] => {
-    const request = requestOf(record);
-    return request === null || !known.has(request.source_node) ? [] : [sessionOf(record, request, named)];
-  });
-  if (extra !== undefined) sessions.push(newSession(extra.session_id, extra.request, named));
+  const fleetNodes = nodes.map((node) => fleetNode(node, holding, slownessOf(node.file.node_id)));
+  const speeds = new Map(fleetNodes.map(({ node_id, speed }) => [node_id, speed]));
+  const sessions = records.flatMap((record): FleetSession[] =>
+    record.stored.session_id !== extra?.session_id && known.has(record.stored.plan.source_node)
+      ? sessionOf(record, requestOf(record), named, (nodeId) => speeds.get(nodeId) ?? 1)
+      : [],
+  );
+  if (extra !== undefined) {
+    const { previous } = extra.request;
+    const session = newSession(extra.session_id, extra.request, named);
+    sessions.push(previous === undefined ? session : { ...session, previous: [...previous] });
+  }
   const paths = pathsOf(nodes, links);
   return {
-    nodes: nodes.map((node) => fleetNode(node, holding, slownessOf(node.file.node_id))),
+    nodes: fleetNodes,
     sites: [],
     ...(paths.length === 0 ? {} : { paths }),
     services: named.all(),
@@ -64,22 +77,48 @@ export function fleetSnapshot({
   };
 }
 
-function fleetNode(node: RegisteredNode, holding: Parameters<typeof snapshotNode>[1], slowness: number): FleetNode {
-  const { node_id, node_name, up, drained, labels, speed, cpu_cores, mem_mb_free, gpus, handler_types } = snapshotNode(
-    node,
-    holding,
-    slowness,
-  );
-  const { file, status } = node;
+/**
+ * A node with all that it has, whatever sessions take of it. Surprising: a node tells how much memory is available now,
+ * with running handlers already in it; what loaded handlers hold is added back.
+ */
+export function fleetNode(
+  { file, status, drainedSince }: RegisteredNode,
+  holding: Holding,
+  slowness: number,
+): FleetNode {
+  const facts = status.facts ?? UNKNOWN_FACTS;
+  const { handler_types, cpu_cores, gpus, mem_mb, mem_free_mb } = facts;
   return {
-    ...{ node_id, node_name, up, drained, labels: [...labels], site: null, speed: Math.max(SPEED_MIN, speed) },
-    ...{ cpu_cores, mem_mb: mem_mb_free, gpus, handler_types: handler_types === null ? null : [...handler_types] },
+    ...{ node_id: file.node_id, node_name: file.node_name, site: null },
+    ...{ up: status.state === 'up', drained: drainedSince !== null },
+    labels: [...new Set([...file.labels, ...facts.labels])],
+    speed: Math.max(SPEED_MIN, facts.speed / slowness),
+    ...{ cpu_cores, gpus: gpus.length, handler_types: handler_types === null ? null : [...handler_types] },
+    mem_mb: Math.min(mem_mb, mem_free_mb + loadedMb(file.node_id, status, holding)),
     access: {
       latency_ms: (status.clock.rttMs ?? file.rtt_ms) / 2,
       up_mbit: file.bandwidth_mbit,
       down_mbit: file.bandwidth_mbit,
     },
   };
+}
+
+/** Of handlers that have loaded; a model that sessions share counts once. */
+function loadedMb(nodeId: number, { sessions }: RegisteredNode['status'], holding: Holding): number {
+  let sum = 0;
+  const models = new Map<string, number>();
+  for (const { session_id, plan } of holding) {
+    const observed = sessions.get(session_id);
+    if (observed === undefined) continue;
+    const loaded = new Set(observed.handlers.filter((one) => one.state !== 'preparing').map((one) => one.handler_id));
+    for (const handler of plan.handlers) {
+      if (handler.node_id !== nodeId || !loaded.has(handler.handler_id)) continue;
+      sum += handler.mem_mb;
+      if (handler.model_mb !== undefined) models.set(modelKey(handler), handler.model_mb);
+    }
+  }
+  for (const modelMb of models.values()) sum += modelMb;
+  return sum;
 }
 
 const isMeasured = (from: string) => from === 'link' || from === 'probe';
@@ -98,13 +137,45 @@ export function pathsOf(nodes: readonly RegisteredNode[], measured: LinkTable): 
   );
 }
 
-function sessionOf({ stored, suspension }: SessionRecord, request: PlanRequest, named: ServiceNames): FleetSession {
-  const { plan, session_id } = stored;
-  const running = suspension?.kind === 'placement' ? undefined : variantOf(request.service, plan);
-  if (running === undefined) return newSession(session_id, request, named);
+function sessionOf(
+  record: SessionRecord,
+  request: PlanRequest | null,
+  named: ServiceNames,
+  speedOf: (nodeId: number) => number,
+): FleetSession[] {
+  const { plan, session_id } = record.stored;
+  const waits = record.suspension?.kind === 'placement';
+  if (waits) return request === null ? [] : [newSession(session_id, request, named)];
+  const running = request === null ? undefined : variantOf(request.service, plan);
+  if (request === null || running === undefined) return [asItStands(record, named, speedOf)];
+  const session = newSession(session_id, { ...request, service: withEndsHeld(request.service, plan) }, named);
+  return [{ ...session, previous: placementOf(plan), previous_variant: running.variant_name }];
+}
+
+/** A session whose service is gone or has changed goes on as its plan has it, and takes what its plan says. */
+function asItStands(
+  { stored: { plan, session_id, request } }: SessionRecord,
+  named: ServiceNames,
+  speedOf: (nodeId: number) => number,
+): FleetSession {
+  const handlers = plan.handlers.map(({ handler_id, handler_name, handler_type, node_id, alternative, ...planned }) => {
+    const perFrame = (msPerS: number) => (msPerS / plan.fps) * speedOf(node_id);
+    const cost = {
+      ...{ cpu_ms: perFrame(planned.cpu_ms_per_s), gpu_ms: perFrame(planned.gpu_ms_per_s) },
+      ...{ mem_mb: planned.mem_mb, model_mb: planned.model_mb ?? 0 },
+      out_bytes: plan.links.find(({ source_handler }) => source_handler === handler_id)?.bytes ?? 0,
+    };
+    return {
+      ...{ handler_id, handler_name, handler_type, at: { kind: 'node' as const, node_id }, require: {} },
+      alternatives: [{ name: alternative, params: costParams(planned.params), accuracy: 1, cost }],
+    };
+  });
+  const links = plan.links.map(({ source_handler, target_handler }) => ({ source_handler, target_handler }));
+  const variant = { variant_name: plan.variant, accuracy: Math.max(plan.accuracy, ACCURACY_MIN), handlers, links };
   return {
-    ...newSession(session_id, { ...request, service: withEndsHeld(request.service, plan) }, named),
-    ...{ previous: placementOf(plan), previous_variant: running.variant_name },
+    ...{ session_id, service: named.add(`${plan.service_name} of session ${session_id}, as it stands`, [variant]) },
+    ...{ objective: { fps: plan.fps }, source_node: plan.source_node, weight: request.weight ?? 1 },
+    ...{ previous: placementOf(plan), previous_variant: plan.variant },
   };
 }
 
@@ -142,6 +213,11 @@ class ServiceNames {
   of(request: PlanRequest, sessionId: number): string {
     const variants = wantedVariants(request).map(({ variant, only }) => fleetVariant(variant, only));
     return this.#name(request.service.service_name, variants, ` of session ${sessionId}`);
+  }
+
+  add(service_name: string, variants: FleetService['variants']): string {
+    this.#services.push({ service_name, variants });
+    return service_name;
   }
 
   all(): FleetService[] {

@@ -154,8 +154,8 @@ describe('a running session', () => {
     expect(kinds).toEqual(expect.arrayContaining(['session.admitted', 'session.running']));
     const snapshot = await client.snapshot();
     expect(snapshot.sessions.map((session) => session.session_id)).toEqual([7]);
-    const allocation = snapshot.allocation as { nodes: { node_name: string; cpu_ms_per_s_free: number }[] };
-    expect(allocation.nodes[1]!.cpu_ms_per_s_free).toBeCloseTo(4 * 800 - (5 * 40) / 2);
+    expect(snapshot.fleet.nodes.map((one) => one.node_name)).toEqual(snapshot.nodes.map((one) => one.node_name));
+    expect(snapshot.fleet.sessions.map((one) => one.previous?.[1]?.node_id)).toEqual([1]);
   });
 
   it('lists nodes, services and handler types, and describes itself', async () => {

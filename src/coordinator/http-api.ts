@@ -201,7 +201,7 @@ function clusterRoutes(app: HttpServer, options: HttpApiOptions): void {
     { schema: { summary: 'Everything at one moment', response: { 200: ClusterSnapshotSchema } } },
     async () => ({
       ...{ timestamp: clock.now(), epoch, nodes: nodes(), sessions: sessions.list() },
-      allocation: table.snapshot(),
+      fleet: table.fleet(),
     }),
   );
   app.get(

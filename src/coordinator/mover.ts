@@ -18,13 +18,15 @@ import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
 import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 import { pinWords } from './pins.js';
-import { planPlaced, variantOf } from './planner.js';
+import { variantOf } from './plan-variant.js';
+import type { Planner } from './planner.js';
 import { handlerStats, isInner, observedState, type RunsBy, type SessionRecord, sinkIds } from './session-record.js';
 import type { SessionTable } from './session-table.js';
 import { differenceWords, sinkDifference, sinkTally } from './sink-tally.js';
 
 export interface MoverOptions {
   readonly table: SessionTable;
+  readonly planner: Pick<Planner, 'placed'>;
   readonly registry: NodeRegistry;
   readonly events: EventLog;
   readonly clock: Clock;
@@ -165,7 +167,7 @@ export class Mover {
   }
 
   #plan(record: SessionRecord, variant: Variant, moved: PlannedHandler, node: RegisteredNode): SessionPlan {
-    const { table } = this.#options;
+    const { table, planner } = this.#options;
     const { session_id, plan } = record.stored;
     const placement = plan.handlers.map(({ handler_id, node_id, alternative }) => ({
       ...{ handler_id, alternative },
@@ -174,7 +176,7 @@ export class Mover {
     const { accuracy, latency_ms } = plan;
     const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
     const why = `${moved.handler_name} was moved to ${node.file.node_name} by hand`;
-    const result = planPlaced(table.planRequest(record)!, planned, why, table.usualSnapshot(session_id));
+    const result = planner.placed(table.planRequest(record)!, planned, why, 'usual');
     if (result.admitted) return result.plan;
     throw refused(session_id, moved.handler_name, node, result.refusal.reasons.join('; '));
   }

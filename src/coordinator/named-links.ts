@@ -2,31 +2,34 @@
  * A plan with the network that decided it: where the figures of its links come from, and, where they were measured, in a
  * sentence; also for nodes that are ruled out because they are too far. Pure; the placement is the allocator's alone.
  */
-import type { PlannedLink, SessionPlan, Snapshot, SnapshotLink } from '../contracts/plan.js';
+import type { PlannedLink, SessionPlan } from '../contracts/plan.js';
+import type { LinkFigures } from './link-figures.js';
 
 /** Sentences of one plan. */
 const SENTENCES_MAX = 8;
 
 const MEASURED = { link: 'measured on the running link', probe: 'measured by a probe' } as const;
 
-export function withNamedLinks(plan: SessionPlan, snapshot: Snapshot): SessionPlan {
-  const paths = new Map(snapshot.links.map((link) => [`${link.source_node}>${link.target_node}`, link]));
-  const pathOf = (source: number, target: number) => paths.get(`${source}>${target}`);
-  const names = new Map(snapshot.nodes.map((node) => [node.node_id, node.node_name]));
-  const sentence = (path: SnapshotLink | undefined, prefix = '') => {
-    const from = path?.latency_from;
-    if (path === undefined || (from !== 'link' && from !== 'probe')) return [];
-    const ends = `${names.get(path.source_node)} -> ${names.get(path.target_node)}`;
-    return [`${prefix}${ends}: round trip ${(2 * path.latency_ms).toFixed(1)} ms, ${MEASURED[from]}`];
+/** Between two nodes, by node_id; null where a plan has none, as on one node. */
+export type LinkBetween = (
+  source: number,
+  target: number,
+) => (LinkFigures & { readonly source_name: string; readonly target_name: string }) | null;
+
+export function withNamedLinks(plan: SessionPlan, between: LinkBetween): SessionPlan {
+  const sentence = (source: number, target: number, prefix = '') => {
+    const link = between(source, target);
+    const from = link?.rtt.from;
+    if (link === null || (from !== 'link' && from !== 'probe')) return [];
+    const ends = `${link.source_name} -> ${link.target_name}`;
+    return [`${prefix}${ends}: round trip ${link.rtt.value.toFixed(1)} ms, ${MEASURED[from]}`];
   };
   const links = plan.links.map((link): PlannedLink => {
-    const { latency_from, mbit_from } = pathOf(link.source_node, link.target_node) ?? {};
-    return latency_from === undefined || mbit_from === undefined ? link : { ...link, latency_from, mbit_from };
+    const figures = between(link.source_node, link.target_node);
+    return figures === null ? link : { ...link, latency_from: figures.rtt.from, mbit_from: figures.mbit.from };
   });
-  const used = links.flatMap((link) => sentence(pathOf(link.source_node, link.target_node)));
-  const ruledOut = [...tooFar(plan)].flatMap((node) =>
-    sentence(pathOf(plan.source_node, node), 'ruled out by latency, '),
-  );
+  const used = links.flatMap((link) => sentence(link.source_node, link.target_node));
+  const ruledOut = [...tooFar(plan)].flatMap((node) => sentence(plan.source_node, node, 'ruled out by latency, '));
   return { ...plan, links, reasons: [...plan.reasons, ...new Set([...used, ...ruledOut].slice(0, SENTENCES_MAX))] };
 }
 

@@ -1,90 +1,130 @@
 /**
- * Asks the allocator and certifies its answer. Invariant: nothing that leaves here violates a constraint; a plan that
- * the independent verifier does not accept is a fault of ours and is never stored.
+ * Asks the allocator that the operator has chosen about one session, and puts its answer in words. Everybody else stays as
+ * they are; to move others for it is the planning loop's business. Invariant: nothing that leaves here violates a
+ * constraint; a plan that the independent verifier does not accept throws ALLOCATOR_INVALID and is never stored.
  */
-import { allocate } from '../allocation/allocate.js';
-import { variantLabel } from '../allocation/variants.js';
-import { verifyPlan } from '../allocation/verify.js';
-import { OrchestratorError } from '../contracts/errors.js';
+import { type Allocator, ORCHESTRATOR } from '../allocation/fleet/allocator.js';
+import { OneSession } from '../allocation/fleet/one-session.js';
+import { sessionPlan } from '../allocation/fleet/session-plan.js';
+import { sessionRefusal } from '../allocation/fleet/session-refusal.js';
 import type { FleetPlanned } from '../contracts/fleet.js';
-import type { PlanRequest, PlanResult, SessionPlan, Snapshot } from '../contracts/plan.js';
-import type { Service, Variant } from '../contracts/service.js';
+import type { PlanRequest, PlanResult, SessionPlan } from '../contracts/plan.js';
+import type { Service } from '../contracts/service.js';
 import { withNamedLinks } from './named-links.js';
+import { variantOf } from './plan-variant.js';
 import { placementOf } from './session-record.js';
+import type { Pace, SessionTable } from './session-table.js';
 
-/**
- * The plan of a placement that was decided elsewhere, in all its figures, checked against what is free. Refused when it
- * does not fit (any more). `why` says who decided it.
- */
-export function planPlaced(request: PlanRequest, planned: FleetPlanned, why: string, snapshot: Snapshot): PlanResult {
-  const { service } = request;
-  const variant = service.variants.find((one) => one.variant_name === planned.variant);
-  if (variant === undefined) {
-    const reasons = [`${service.service_name} has no variant ${planned.variant}`];
-    return { admitted: false, refusal: { service_name: service.service_name, reasons, candidates: [] } };
+/** Stands for a session that has no id yet: above every one that the store gives. */
+export const NEW_SESSION = Number.MAX_SAFE_INTEGER;
+
+export interface PlannerOptions {
+  readonly table: Pick<SessionTable, 'fleet' | 'linkBetween'>;
+  readonly allocator: Allocator;
+}
+
+export class Planner {
+  readonly #options: PlannerOptions;
+
+  constructor(options: PlannerOptions) {
+    this.#options = options;
   }
-  const places = new Map(planned.placement.map((one) => [one.handler_id, one]));
-  const handlers = variant.handlers.map((handler) => {
-    const place = places.get(handler.handler_id);
-    if (place === undefined) return handler;
-    const alternatives = handler.alternatives.filter((one) => one.name === place.alternative);
-    return { ...handler, at: { kind: 'node' as const, node_id: place.node_id }, alternatives };
-  });
-  const { variant: _, ...rest } = request;
-  const result = planSession({ ...rest, service: { ...service, variants: [{ ...variant, handlers }] } }, snapshot);
-  if (!result.admitted) return result;
-  const reasons = [why, ...result.plan.reasons.filter((one) => !one.endsWith(': pinned'))];
-  return { admitted: true, plan: { ...result.plan, variant: labelOf(service, variant, result.plan), reasons } };
-}
 
-/** Throws VARIANT_NOT_FOUND. */
-export function planSession(request: PlanRequest, snapshot: Snapshot): PlanResult {
-  const result = allocate(request, snapshot);
-  if (!result.admitted) return result;
-  certify(result.plan, request, snapshot);
-  return { admitted: true, plan: withNamedLinks(result.plan, snapshot) };
-}
+  /** A place for a new session. Throws VARIANT_NOT_FOUND, ALLOCATOR_INVALID. */
+  plan(request: PlanRequest): PlanResult {
+    const one = this.#world(NEW_SESSION, request);
+    if (request.service.template !== null) return this.#stood(one, request);
+    return this.#decided(one, request);
+  }
 
-function certify(plan: SessionPlan, request: PlanRequest, snapshot: Snapshot): void {
-  const violations = verifyPlan(plan, request, snapshot);
-  if (violations.length === 0) return;
-  throw new OrchestratorError(
-    'INTERNAL',
-    `the allocator's plan for ${plan.service_name} does not hold: ${violations.slice(0, 3).join('; ')}`,
-    { violations: violations.slice(0, 20) },
-  );
-}
+  /** The plan of a placement that was decided elsewhere; refused when it does not fit (any more). `why` says who decided it. */
+  placed(request: PlanRequest, planned: FleetPlanned, why: string, pace: Pace = 'now'): PlanResult {
+    return this.quickest(request, [planned], why, pace);
+  }
 
-/**
- * A plan without the missing nodes (lost, or drained and left already; what is pinned to such a one returns there). First with every handler that is not on one of them held where it is, in the
- * alternative that it runs, so that only the victims move; if that is not possible, freely, where staying still counts.
- */
-export function replanSession(
-  request: PlanRequest,
-  current: SessionPlan,
-  missing: ReadonlySet<number>,
-  snapshot: Snapshot,
-): PlanResult {
-  const pinned = new Set(
-    request.service.variants.flatMap(({ handlers }) =>
-      handlers.filter(({ at }) => at?.kind === 'source' || at?.kind === 'node').map(({ handler_id }) => handler_id),
-    ),
-  );
-  const previous = placementOf(current).filter((one) => !missing.has(one.node_id) || pinned.has(one.handler_id));
-  const held = heldService(request, current, missing);
-  if (held !== null) {
-    const { variant: _, ...rest } = request;
-    const result = planSession({ ...rest, service: held.service, previous }, snapshot);
-    if (result.admitted) {
-      return { admitted: true, plan: { ...result.plan, variant: labelOf(request.service, held.variant, result.plan) } };
+  /** The quickest of several placements; refused with what speaks against the first when none fits. */
+  quickest(request: PlanRequest, choices: readonly FleetPlanned[], why: string, pace: Pace = 'now'): PlanResult {
+    const [first] = choices;
+    const one = this.#world(first?.session_id ?? NEW_SESSION, request, pace);
+    const faults: string[] = [];
+    let best: { planned: FleetPlanned; latencyMs: number } | null = null;
+    for (const planned of choices) {
+      const fault = one.put(planned);
+      if (fault !== null) faults.push(fault);
+      else if (best === null || one.placed!.latencyMs < best.latencyMs)
+        best = { planned, latencyMs: one.placed!.latencyMs };
     }
+    if (best === null) return refused(request, faults.slice(0, 1));
+    one.put(best.planned);
+    return this.#told(one, request, [why]);
   }
-  return planSession({ ...request, previous }, snapshot);
+
+  /**
+   * A place for a session of which nodes are missing (lost, or drained and left already; what is pinned to such a one
+   * returns there). First with every handler that is not on one of them held where it is, in the alternative that it
+   * runs, so that only the victims move; if that is not possible, freely, where staying still counts.
+   */
+  replan(
+    sessionId: number,
+    request: PlanRequest,
+    current: SessionPlan,
+    missing: ReadonlySet<number>,
+    pace: Pace = 'now',
+  ): PlanResult {
+    const pinned = new Set(
+      request.service.variants.flatMap(({ handlers }) =>
+        handlers.filter(({ at }) => at?.kind === 'source' || at?.kind === 'node').map(({ handler_id }) => handler_id),
+      ),
+    );
+    const previous = placementOf(current).filter((one) => !missing.has(one.node_id) || pinned.has(one.handler_id));
+    const free = { ...request, previous };
+    const one = this.#world(sessionId, free, pace);
+    if (request.service.template !== null) return this.#stood(one, free);
+    const service = heldService(request, current, missing);
+    if (service !== null) {
+      const { variant: _, ...rest } = request;
+      const held = this.#world(sessionId, { ...rest, service, previous }, pace);
+      if (held.place(this.#options.allocator) && one.put(held.planned()!) === null) return this.#told(one, free);
+    }
+    return this.#decided(one, free);
+  }
+
+  #decided(one: OneSession, request: PlanRequest): PlanResult {
+    const { allocator } = this.#options;
+    if (!one.place(allocator)) return { admitted: false, refusal: sessionRefusal(one, request) };
+    return this.#told(one, request, allocator === ORCHESTRATOR ? [] : [`placed by ${allocator.name}`]);
+  }
+
+  #world(sessionId: number, request: PlanRequest, pace: Pace = 'now'): OneSession {
+    return new OneSession(this.#options.table.fleet({ session_id: sessionId, request }, pace), sessionId);
+  }
+
+  #told(one: OneSession, request: PlanRequest, why: readonly string[] = []): PlanResult {
+    const { table } = this.#options;
+    const plan = withNamedLinks(sessionPlan(one, request), (source, target) => table.linkBetween(source, target));
+    return { admitted: true, plan: { ...plan, reasons: [...why, ...plan.reasons] } };
+  }
+
+  #stood(one: OneSession, request: PlanRequest): PlanResult {
+    const faults = one.stand(standing(request, one));
+    return faults.length === 0 ? this.#told(one, request) : refused(request, faults);
+  }
 }
 
-function labelOf(service: Service, variant: Variant, plan: SessionPlan): string {
-  const names = new Map(plan.handlers.map((handler) => [handler.handler_id, handler.alternative]));
-  return variantLabel(service, variant, (handler) => names.get(handler.handler_id)!);
+const refused = ({ service }: PlanRequest, reasons: readonly string[]): PlanResult => ({
+  admitted: false,
+  refusal: { service_name: service.service_name, reasons: [...reasons], candidates: [] },
+});
+
+/** Where a template's file has each handler. */
+function standing({ service, source_node }: PlanRequest, one: OneSession): FleetPlanned {
+  const { variant_name, handlers } = service.variants[0]!;
+  const placement = handlers.map(({ handler_id, at, alternatives }) => ({
+    ...{ handler_id, alternative: alternatives[0]!.name },
+    node_id: at?.kind === 'node' ? at.node_id : source_node,
+  }));
+  const { session_id } = one.task.session;
+  return { session_id, variant: variant_name, accuracy: 1, latency_ms: 0, placement };
 }
 
 /** The service with nothing left open but the place (and, where the session forces no variant, the alternative) of victims. */
@@ -92,7 +132,7 @@ function heldService(
   { service, variant: forced }: PlanRequest,
   current: SessionPlan,
   missing: ReadonlySet<number>,
-): { service: Service; variant: Variant } | null {
+): Service | null {
   const variant = variantOf(service, current);
   if (variant === undefined) return null;
   const handlers = variant.handlers.map((handler) => {
@@ -105,20 +145,5 @@ function heldService(
       alternatives: stays || forced !== undefined ? chosen : handler.alternatives,
     };
   });
-  return { service: { ...service, variants: [{ ...variant, handlers }] }, variant };
-}
-
-/** The variant of the service that a plan runs; undefined when the service has changed meanwhile. */
-export function variantOf(service: Service, plan: SessionPlan): Variant | undefined {
-  return service.variants.find((one) => labelOf(service, one, plan) === plan.variant && fits(one, plan));
-}
-
-function fits(variant: Variant, plan: SessionPlan): boolean {
-  return (
-    variant.handlers.length === plan.handlers.length &&
-    variant.handlers.every((handler) => {
-      const planned = plan.handlers.find((one) => one.handler_id === handler.handler_id);
-      return handler.alternatives.some((one) => one.name === planned?.alternative);
-    })
-  );
+  return { ...service, variants: [{ ...variant, handlers }] };
 }

@@ -41,7 +41,7 @@ describe('the planning loop', () => {
     await expect(dry).rejects.toMatchObject({ code: 'SESSION_REFUSED' });
     expect(await models()).toEqual(['large', 'large', 'large', 'large']);
     const { session_id, plan } = await cluster.client.createSession({ service: 'faces', objective: GOAL });
-    expect(plan.reasons[0]).toBe('orchestrator: placed');
+    expect(plan.reasons[0]).toMatch(/^\d others? made room for it$/);
     await cluster.awaitState(session_id!, 'running');
     const moved = await cluster.awaitEvent('session.moved');
     expect(moved.message).toMatch(
@@ -163,7 +163,7 @@ describe('the planning loop', () => {
     const places: number[] = [];
     for (let count = 0; count < 2; count++) {
       const { session_id, plan } = await cluster.client.createSession({ service: 'faces', objective: { fps: 5 } });
-      expect(plan.reasons[0]).toBe('least_loaded: placed');
+      expect(plan.reasons[0]).toBe('placed by least_loaded');
       await cluster.awaitState(session_id!, 'running');
       places.push(plan.handlers[1]!.node_id);
     }

@@ -19,8 +19,8 @@ import {
   NO_LOOP_STATE,
   withEvents,
 } from '../allocation/fleet/loop-rules.js';
+import { plural } from '../allocation/words.js';
 import { toOrchestratorError } from '../contracts/errors.js';
-import type { FleetPlanned } from '../contracts/fleet.js';
 import type { Objective, PlanRequest, PlanResult, SessionPlan } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
@@ -31,13 +31,14 @@ import type { Mover } from './mover.js';
 import type { NodePace } from './node-pace.js';
 import type { NodeChange, NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
-import { planPlaced } from './planner.js';
+import { NEW_SESSION, type Planner } from './planner.js';
 import type { Reconciler } from './reconciler.js';
 import { handlerStats, observedState, type SessionRecord, sinkIds } from './session-record.js';
 import type { SessionTable } from './session-table.js';
 
 export interface PlanningLoopOptions {
   readonly table: SessionTable;
+  readonly planner: Pick<Planner, 'placed'>;
   readonly registry: NodeRegistry;
   readonly reconciler: Pick<Reconciler, 'kick'>;
   readonly mover: Pick<Mover, 'begin'>;
@@ -53,9 +54,6 @@ export interface PlanningLoopOptions {
 }
 
 type Placement = Extract<LoopAction, { kind: 'place' }>;
-
-/** Stands for a session that has no id yet: above every one that the store gives. */
-const NEW_SESSION = Number.MAX_SAFE_INTEGER;
 
 const WHY: Readonly<Record<LoopReason, string>> = {
   placed: 'placed',
@@ -101,31 +99,32 @@ export class PlanningLoop {
     else if (change !== 'heartbeat') this.#nodeEvents.push({ kind: 'node_lost', node_id });
   }
 
-  /** True: sessions are admitted by the algorithm that the operator chose, not by the planner of one session. */
-  get decidesAdmission(): boolean {
-    return this.#options.allocator !== ORCHESTRATOR;
+  get #isOurs(): boolean {
+    return this.#options.allocator === ORCHESTRATOR;
   }
 
   /**
-   * A plan for a session that is about to be admitted; others are moved for it, within the budget, when `mayMove`.
-   * Runs while no other plan is being made.
+   * A plan for a session that has no room beside the others as they are: they are moved for it, within the budget, when
+   * `mayMove`. Runs while no other plan is being made.
    */
-  async admit(request: PlanRequest, mayMove: boolean): Promise<PlanResult> {
-    const { table } = this.#options;
+  async makeRoom(request: PlanRequest, mayMove: boolean): Promise<PlanResult> {
+    const { planner } = this.#options;
     const refuse = (...reasons: string[]): PlanResult => {
       const { service_name } = request.service;
       return { admitted: false, refusal: { service_name, reasons, candidates: [] } };
     };
+    if (!this.#isOurs) return refuse();
     const before = this.#state;
     const session_id = NEW_SESSION;
     const actions = this.#decide([{ kind: 'arrival', session_id }], { session_id, request });
     if (!mayMove) this.#state = before;
     const own = actions.find((one) => one.session_id === session_id);
-    if (own?.kind !== 'place') return refuse(own?.reason ?? 'nothing was decided about it');
+    if (own?.kind !== 'place') return refuse();
     const others = actions.filter((one): one is Placement => one.kind === 'place' && one !== own);
-    if (others.length > 0 && !mayMove) return refuse(`would be admitted if ${others.length} others made room`);
+    if (others.length > 0 && !mayMove)
+      return refuse(`would be admitted if ${plural(others.length, 'other')} made room`);
     await this.#apply(others);
-    return planPlaced(request, own.planned, `${this.#options.allocator.name}: ${WHY[own.why]}`, table.snapshot());
+    return planner.placed(request, own.planned, `${plural(others.length, 'other')} made room for it`);
   }
 
   #ids(): number[] {
@@ -258,12 +257,12 @@ export class PlanningLoop {
 
   /** True when there is nothing left to do for it. */
   async #applyOne({ session_id, planned, why }: Placement): Promise<boolean> {
-    const { table, registry, reconciler, mover, events } = this.#options;
+    const { table, planner, allocator, registry, reconciler, mover, events } = this.#options;
     const record = table.get(session_id);
     const request = record === undefined ? null : table.planRequest(record);
     if (record === undefined || request === null) return true;
     const before = record.stored.plan;
-    const result = this.#planned(record, request, planned, why);
+    const result = planner.placed(request, planned, `${allocator.name}: ${WHY[why]}`);
     if (!result.admitted) return false;
     const reason = why === 'relieved' ? `to hold ${goalWords(request.objective)}` : WHY[why];
     const words = `${reason} | ${movesWords(before, result.plan)}${accuracyWords(before, result.plan)}`;
@@ -284,11 +283,6 @@ export class PlanningLoop {
     events.emit({ kind: 'session.replaced', session_id, message });
     reconciler.kick(session_id);
     return true;
-  }
-
-  #planned(record: SessionRecord, request: PlanRequest, planned: FleetPlanned, why: LoopReason): PlanResult {
-    const { table, allocator } = this.#options;
-    return planPlaced(request, planned, `${allocator.name}: ${WHY[why]}`, table.snapshot(record.stored.session_id));
   }
 }
 

@@ -13,7 +13,7 @@ import type { EventLog } from './event-log.js';
 import type { Mover } from './mover.js';
 import type { NodeRegistry } from './node-registry.js';
 import { SESSIONS_MAX } from './options.js';
-import { planSession } from './planner.js';
+import type { Planner } from './planner.js';
 import type { PlanningLoop } from './planning-loop.js';
 import type { Reconciler } from './reconciler.js';
 import { type SessionRecord, sessionView } from './session-record.js';
@@ -25,7 +25,8 @@ export interface SessionServiceOptions {
   readonly registry: NodeRegistry;
   readonly reconciler: Pick<Reconciler, 'kick'>;
   readonly mover: Pick<Mover, 'move'>;
-  readonly loop: Pick<PlanningLoop, 'admit' | 'decidesAdmission'>;
+  readonly planner: Pick<Planner, 'plan'>;
+  readonly loop: Pick<PlanningLoop, 'makeRoom'>;
   readonly events: EventLog;
   readonly state: Pick<StateStore, 'nextSessionId' | 'session'>;
   readonly services: readonly Service[];
@@ -70,18 +71,16 @@ export class SessionService {
     });
   }
 
-  /** Ours plans the session by itself, with its reasons; without room for it, others make some. */
+  /** Beside the others as they are; without room for it, others make some. */
   async #plan(request: PlanRequest, isDry: boolean): Promise<SessionPlan> {
-    const { table, loop } = this.#options;
-    const isOwn = !loop.decidesAdmission || request.service.template !== null;
-    const alone = isOwn ? planSession(request, table.snapshot()) : null;
-    if (alone?.admitted === true) return alone.plan;
-    if (request.service.template === null) {
-      const result = await loop.admit(request, !isDry);
-      if (result.admitted) return result.plan;
-      if (alone === null) throw refused(result.refusal);
-    }
-    throw refused(alone!.refusal);
+    const { planner, loop } = this.#options;
+    const alone = planner.plan(request);
+    if (alone.admitted) return alone.plan;
+    if (request.service.template !== null) throw refused(alone.refusal);
+    const result = await loop.makeRoom(request, !isDry);
+    if (result.admitted) return result.plan;
+    const { reasons } = alone.refusal;
+    throw refused({ ...alone.refusal, reasons: [...reasons, ...result.refusal.reasons] });
   }
 
   list(): SessionView[] {

@@ -6,19 +6,23 @@
 import { OrchestratorError } from '../contracts/errors.js';
 import type { FleetPath, FleetSnapshot } from '../contracts/fleet.js';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
-import type { PlanRequest, Profile, Snapshot } from '../contracts/plan.js';
+import type { PlanRequest, Profile } from '../contracts/plan.js';
 import { normalizeService, type Service } from '../contracts/service.js';
 import type { StoredSession } from '../contracts/session.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
 import { type FleetInput, fleetSnapshot, pathsOf } from './fleet-snapshot.js';
+import { linkFigures } from './link-figures.js';
 import type { LinkTable } from './link-table.js';
+import type { LinkBetween } from './named-links.js';
 import type { NodePace } from './node-pace.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { ProfileCache } from './profiles.js';
 import { placementOf, planNodes, recordOf, type SessionRecord } from './session-record.js';
 import { findService, sessionService, wishes } from './session-request.js';
-import { allocatorSnapshot } from './snapshot.js';
+
+/** Nodes as quick as they are now, or as usual: an order of an operator, or what runs already, is not refused for what passes. */
+export type Pace = 'now' | 'usual';
 
 /** Ended sessions that stay in memory and in listings; older ones are read from the store when they are asked for. */
 export const ENDED_IN_MEMORY_MAX = 200;
@@ -83,23 +87,9 @@ export class SessionTable {
     return this.#version;
   }
 
-  /** What is free for a new session, or for this one if it were not there. */
-  snapshot(except?: number, pace = this.#pace()): Snapshot {
-    const holding = this.active()
-      .filter((record) => record.suspension?.kind !== 'placement')
-      .map(({ stored }) => ({ session_id: stored.session_id, plan: stored.plan }));
-    const { registry, links } = this.#options;
-    return allocatorSnapshot({ nodes: registry.all(), holding, except, links, ...pace });
-  }
-
-  /** The same with nodes as quick as usual: an order of an operator, or what runs already, is not refused for what passes. */
-  usualSnapshot(except: number): Snapshot {
-    return this.snapshot(except, { profiles: this.profiles, slownessOf: () => 1 });
-  }
-
-  /** How quick the nodes are now. */
-  #pace(): { profiles: readonly Profile[]; slownessOf: (nodeId: number) => number } {
+  #pace(when: Pace): Pick<FleetInput, 'profiles' | 'slownessOf'> {
     const { pace, profiles } = this.#options;
+    if (when === 'usual') return { profiles: profiles.current, slownessOf: () => 1 };
     return { profiles: pace.profiles(profiles.current), slownessOf: (nodeId) => pace.factorOf(nodeId) };
   }
 
@@ -113,11 +103,19 @@ export class SessionTable {
     return pathsOf(this.#options.registry.all(), this.#options.links);
   }
 
-  /** Every session that has not ended with where it runs, `extra` without a place, and the whole cluster. */
-  fleet(extra?: FleetInput['extra']): FleetSnapshot {
+  /** How the network from one node to another is reckoned with; null where it is no network, or no node. */
+  linkBetween(source: number, target: number): ReturnType<LinkBetween> {
+    const { registry, links } = this.#options;
+    const [from, to] = [registry.get(source), registry.get(target)];
+    if (from === undefined || to === undefined || from === to) return null;
+    return { ...linkFigures(from, to, links), source_name: from.file.node_name, target_name: to.file.node_name };
+  }
+
+  /** The whole cluster, and every session that has not ended with where it runs; `extra` in the place of its session. */
+  fleet(extra?: FleetInput['extra'], pace: Pace = 'now'): FleetSnapshot {
     const { registry, links, services } = this.#options;
     return fleetSnapshot({
-      ...{ nodes: registry.all(), services, records: this.active(), links, ...this.#pace() },
+      ...{ nodes: registry.all(), services, records: this.active(), links, ...this.#pace(pace) },
       requestOf: (record) => this.planRequest(record),
       extra,
     });

@@ -15,7 +15,7 @@ import {
 import { parseWith } from '../../contracts/schema.js';
 import { inOrder } from './graphs.js';
 
-/** Alternatives of all handlers x nodes: tables of 41 bytes each, so at most some 300 MB. */
+/** Alternatives of all handlers x nodes: tables of 42 bytes each, so at most some 300 MB. */
 const CELLS_MAX = 8_000_000;
 
 const FAULTS_TOLD_MAX = 5;

@@ -36,9 +36,10 @@ export class SharedLoad {
     this.#servers = servers;
   }
 
-  add(rate: number, ms: number): void {
-    this.#work += rate * ms;
-    this.#work2 += (rate * ms) ** 2;
+  /** `sign` -1: it is there no more. */
+  add(rate: number, ms: number, sign: 1 | -1 = 1): void {
+    this.#work += sign * rate * ms;
+    this.#work2 += sign * (rate * ms) ** 2;
   }
 
   /** By how much of itself the work of a stream that has been added takes longer. */
@@ -68,13 +69,14 @@ export class FifoLoad {
     this.#servers = servers;
   }
 
-  add(rate: number, ms: number, spread: number): void {
+  /** `sign` -1: it is there no more. */
+  add(rate: number, ms: number, spread: number, sign: 1 | -1 = 1): void {
     const square = 1 + spread * spread;
-    this.#work += rate * ms;
-    this.#streams += (rate * ms) ** 2;
-    this.#work2 += rate * ms ** 2 * square;
+    this.#work += sign * rate * ms;
+    this.#streams += sign * (rate * ms) ** 2;
+    this.#work2 += sign * rate * ms ** 2 * square;
     // Of a lognormal.
-    this.#work3 += rate * ms ** 3 * square ** 3;
+    this.#work3 += sign * rate * ms ** 3 * square ** 3;
   }
 
   /** Of a stream that has been added: it waits for the others. */

@@ -22,7 +22,7 @@ import { Appraiser, type Placed } from './state.js';
 const WORK_SPREAD = 0.2;
 const SIZE_SPREAD = 0.2;
 
-/** By session_id, ms; only of sessions that run (`previous`). Sessions of a snapshot with `paths` go over the tree here. */
+/** By session_id, ms; only of sessions that run (`previous`). */
 export function expectedLatencies(snapshot: FleetSnapshot): Map<number, number> {
   const fleet = new Fleet(snapshot);
   const appraiser = new Appraiser(fleet);
@@ -48,9 +48,22 @@ interface Way {
 
 const START: Way = { sureMs: 0, meanMs: 0, variance: 0 };
 
+const meanOf = ({ sureMs, meanMs }: Way): number => sureMs + meanMs;
+
 const p95Of = ({ sureMs, meanMs, variance }: Way): number => sureMs + gammaP95(meanMs, variance);
 
-class Load {
+/** What one frame of a placed session is expected to take; means, but for the whole. */
+export interface Expected {
+  readonly p95Ms: number;
+  /** By handler: its work, and what it waits beside. */
+  readonly stages: readonly { readonly workMs: number; readonly waitMs: number }[];
+  /** By handler, of each link into it. */
+  readonly links: readonly (readonly number[])[];
+  /** Handlers of the longest path, the last one first. */
+  readonly path: readonly number[];
+}
+
+export class Load {
   readonly #fleet: Fleet;
   /** By node. */
   readonly #cpu: readonly SharedLoad[];
@@ -62,35 +75,73 @@ class Load {
     this.#cpu = fleet.nodes.map(({ cpu_cores }) => new SharedLoad(cpu_cores));
   }
 
-  add({ graph, options, nodes }: Placed, fps: number): void {
+  add(placed: Placed, fps: number): void {
+    this.#count(placed, fps, 1);
+  }
+
+  /** What has been added is there no more. */
+  remove(placed: Placed, fps: number): void {
+    this.#count(placed, fps, -1);
+  }
+
+  #count({ graph, options, nodes }: Placed, fps: number, sign: 1 | -1): void {
     const { nodeCount, cpuMs, gpuMs, gpuAt, bytes } = this.#fleet;
     nodes.forEach((node, at) => {
       const cell = options[at]! * nodeCount + node;
-      this.#cpu[node]!.add(fps, cpuMs[cell]!);
-      if (gpuMs[cell]! > 0) this.#station(gpuAt + node).add(fps, gpuMs[cell]!, WORK_SPREAD);
+      this.#cpu[node]!.add(fps, cpuMs[cell]!, sign);
+      if (gpuMs[cell]! > 0) this.#station(gpuAt + node).add(fps, gpuMs[cell]!, WORK_SPREAD, sign);
       for (const source of graph.feeds[at]!) {
         const from = nodes[source]!;
         const packet = bytes[options[source]! * nodeCount + from]!;
         for (const { resource, mbit } of this.#segments(from, node))
-          this.#station(resource).add(fps, sendMs(packet, mbit), SIZE_SPREAD);
+          this.#station(resource).add(fps, sendMs(packet, mbit), SIZE_SPREAD, sign);
       }
     });
   }
 
-  p95Ms({ graph, options, nodes }: Placed, fps: number): number {
+  /** Of a placement that has been added. */
+  p95Ms(placed: Placed, fps: number): number {
+    return this.expected(placed, fps).p95Ms;
+  }
+
+  /** Of a placement that has not been added. */
+  p95MsWith(placed: Placed, fps: number): number {
+    this.add(placed, fps);
+    const ms = this.p95Ms(placed, fps);
+    this.remove(placed, fps);
+    return ms;
+  }
+
+  /** Of a placement that has been added. */
+  expected({ graph, options, nodes }: Placed, fps: number): Expected {
     const { nodeCount, bytes } = this.#fleet;
     const done: Way[] = [];
+    const before: number[] = [];
+    const stages: { workMs: number; waitMs: number }[] = [];
+    const links: number[][] = [];
     nodes.forEach((node, at) => {
       let arrival = START;
-      for (const source of graph.feeds[at]!) {
+      before.push(-1);
+      const into = graph.feeds[at]!.map((source) => {
         const from = nodes[source]!;
-        const packet = bytes[options[source]! * nodeCount + from]!;
-        const way = this.#over(done[source]!, from, node, packet, fps);
-        if (p95Of(way) > p95Of(arrival)) arrival = way;
-      }
-      done.push(this.#through(arrival, options[at]!, node, fps));
+        const way = this.#over(done[source]!, from, node, bytes[options[source]! * nodeCount + from]!, fps);
+        if (before[at]! < 0 || p95Of(way) > p95Of(arrival)) {
+          arrival = way;
+          before[at] = source;
+        }
+        return meanOf(way) - meanOf(done[source]!);
+      });
+      links.push(into);
+      const after = this.#through(arrival, options[at]!, node, fps);
+      const workMs = this.#fleet.computeMs[options[at]! * nodeCount + node]!;
+      stages.push({ workMs, waitMs: Math.max(0, meanOf(after) - meanOf(arrival) - workMs) });
+      done.push(after);
     });
-    return Math.max(...done.map(p95Of));
+    const p95 = done.map(p95Of);
+    const p95Ms = Math.max(...p95);
+    const path: number[] = [];
+    for (let at = p95.indexOf(p95Ms); at >= 0; at = before[at]!) path.push(at);
+    return { p95Ms, stages, links, path };
   }
 
   /** Through a handler: its work among that of others, and the wait for its own packet before. */
@@ -115,9 +166,6 @@ class Load {
 
   #over(way: Way, from: number, to: number, packet: number, fps: number): Way {
     if (from === to) return way;
-    const { accessMs, wanMs, site } = this.#fleet;
-    const out = site[from]!;
-    const into = site[to]!;
     let { meanMs, variance } = way;
     for (const { resource, mbit } of this.#segments(from, to)) {
       const ms = sendMs(packet, mbit);
@@ -125,14 +173,32 @@ class Load {
       meanMs += ms + wait.meanMs;
       variance += (SIZE_SPREAD * ms) ** 2 + wait.variance;
     }
-    const delayMs = HOP_MS + accessMs[from]! + accessMs[to]! + (out === into ? 0 : wanMs[out]! + wanMs[into]!);
-    return { sureMs: way.sureMs + delayMs, meanMs, variance };
+    return { sureMs: way.sureMs + this.#delayMs(from, to), meanMs, variance };
   }
 
-  /** With their rates; the core itself has none. */
+  /** Without the time that bytes take; Infinity where nothing joins the two. */
+  #delayMs(from: number, to: number): number {
+    const { accessMs, wanMs, site } = this.#fleet;
+    const path = this.#pathOf(from, to)?.path;
+    if (path !== undefined) return path.mbit > 0 ? HOP_MS + path.latency_ms : Number.POSITIVE_INFINITY;
+    const out = site[from]!;
+    const into = site[to]!;
+    return HOP_MS + accessMs[from]! + accessMs[to]! + (out === into ? 0 : wanMs[out]! + wanMs[into]!);
+  }
+
+  #pathOf(from: number, to: number) {
+    const { pathOf, paths, nodeCount } = this.#fleet;
+    const index = pathOf.get(from * nodeCount + to);
+    return index === undefined ? undefined : { index, path: paths[index]! };
+  }
+
+  /** With their rates; the core itself has none. A path is one by itself. */
   #segments(from: number, to: number): { resource: number; mbit: number }[] {
     if (from === to) return [];
-    const { site, siteCount, upAt, downAt, wanUpAt, wanDownAt, capacity } = this.#fleet;
+    const { site, siteCount, upAt, downAt, wanUpAt, wanDownAt, capacity, pathAt } = this.#fleet;
+    const found = this.#pathOf(from, to);
+    if (found !== undefined)
+      return found.path.mbit > 0 ? [{ resource: pathAt + found.index, mbit: found.path.mbit }] : [];
     const out = site[from]!;
     const into = site[to]!;
     const wan = out === into ? [] : [wanUpAt + out, wanDownAt + into];

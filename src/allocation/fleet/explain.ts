@@ -4,11 +4,11 @@
  * stay as the plan has them; a runner-up differs in one handler from what was planned.
  */
 import type { FleetExplained, FleetPlan, FleetRunnerUp, FleetSnapshot } from '../../contracts/fleet.js';
-import { FIT_EPSILON } from '../bounds.js';
 import { accuracyText, ms } from '../words.js';
 import { placedOf, searchOf } from './allocator.js';
+import { promiseFault, roomFault } from './faults.js';
 import { Fleet } from './model.js';
-import { fullWords, proposalsFor } from './refusal.js';
+import { proposalsFor } from './refusal.js';
 import type { FleetSearch } from './search.js';
 import { Appraiser, type Placed } from './state.js';
 
@@ -163,14 +163,7 @@ class Explainer {
 
   /** A promise that it breaks, or what has no room for it. */
   #fault(index: number, placed: Placed): string | null {
-    const { latencyMsMax, lnAccuracyMin, session } = this.#fleet.tasks[index]!;
-    const { fps, accuracy_min } = session.objective;
-    if (placed.latencyMs === Number.POSITIVE_INFINITY) return `cannot keep up with ${fps} fps, or has no way to there`;
-    if (placed.latencyMs > latencyMsMax + FIT_EPSILON) return `latency ${ms(placed.latencyMs)} > ${ms(latencyMsMax)}`;
-    if (Math.log(placed.accuracy) < lnAccuracyMin)
-      return `accuracy ${accuracyText(placed.accuracy)} < ${accuracyText(accuracy_min ?? 0)}`;
-    const full = this.#search.state.overloads(placed);
-    return full < 0 ? null : fullWords(this.#search.state, full);
+    return promiseFault(this.#fleet, this.#fleet.tasks[index]!, placed) ?? roomFault(this.#search.state, placed);
   }
 
   #whyNot(index: number, ours: Placed, theirs: Placed): string {

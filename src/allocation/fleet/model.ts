@@ -58,6 +58,8 @@ export class Fleet {
   readonly cpuMs: Float64Array;
   readonly gpuMs: Float64Array;
   readonly bytes: Float64Array;
+  /** 1 = by a profile of that node, 0 = as declared. */
+  readonly measured: Uint8Array;
   /** Compatible whatever the load: installed, alive, labels, gpu, node pins; on a drained node what is pinned there. */
   readonly possible: Uint8Array;
   /** By option. */
@@ -129,6 +131,7 @@ export class Fleet {
     this.cpuMs = new Float64Array(cells);
     this.gpuMs = new Float64Array(cells);
     this.bytes = new Float64Array(cells);
+    this.measured = new Uint8Array(cells);
     this.possible = new Uint8Array(cells);
     this.modelCount = this.#fillOptions(options, snapshot);
     this.graphs = graphsOf(snapshot.services, this.lnAccuracy, this.paths.length === 0);
@@ -244,6 +247,7 @@ export class Fleet {
         this.cpuMs[cell] = profile?.cpu_ms ?? cost.cpu_ms / node.speed;
         this.gpuMs[cell] = cost.gpu_ms / node.speed;
         this.bytes[cell] = profile?.out_bytes ?? cost.out_bytes;
+        this.measured[cell] = profile === undefined ? 0 : 1;
         this.possible[cell] = isPossible(handler, node, cost.gpu_ms) ? 1 : 0;
       });
     });

@@ -6,9 +6,10 @@ import type { FleetRefused } from '../../contracts/fleet.js';
 import type { Objective } from '../../contracts/plan.js';
 import { NEAREST_FPS_MIN } from '../bounds.js';
 import { accuracyText, ms } from '../words.js';
+import { overloadWords } from './faults.js';
 import type { Task } from './model.js';
 import type { FleetSearch } from './search.js';
-import type { Placed, State } from './state.js';
+import type { Placed } from './state.js';
 
 /**
  * What binds: the first resource that the place it would like to have would overload. Not `thorough`: the place among the
@@ -35,32 +36,9 @@ export function refusedOf(task: number, search: FleetSearch, thorough = true): F
   const full = state.overloads(wish);
   return {
     session_id,
-    reason: full < 0 ? 'its best place is free but not reached within the iterations' : fullWords(state, full),
+    reason:
+      full < 0 ? 'its best place is free but not reached within the iterations' : overloadWords(state, wish, full),
   };
-}
-
-const KINDS = ['cpu', 'gpu', 'memory', 'uplink', 'downlink'] as const;
-
-export function fullWords(state: State, resource: number): string {
-  const { fleet } = state;
-  const percent = ((100 * state.used[resource]!) / fleet.capacity[resource]!).toFixed(0);
-  const path = fleet.paths[resource - fleet.pathAt];
-  if (path !== undefined) {
-    const name = (id: number) => fleet.nodes[fleet.nodeIndex.get(id)!]!.node_name;
-    const ends = `${name(path.source_node)} to ${name(path.target_node)}`;
-    return `the path from ${ends} has no room: ${percent} % of what may be promised is taken`;
-  }
-  const isNode = resource < fleet.wanUpAt;
-  const kind = isNode
-    ? KINDS[Math.floor(resource / fleet.nodeCount)]!
-    : resource < fleet.wanDownAt
-      ? 'WAN uplink'
-      : 'WAN downlink';
-  const site = (resource - fleet.wanUpAt) % (fleet.siteCount + 1);
-  const where = isNode
-    ? fleet.nodes[resource % fleet.nodeCount]!.node_name
-    : fleet.nodes.find((_, index) => fleet.site[index] === site)?.site;
-  return `${kind} of ${where} has no room: ${percent} % of what may be promised is taken`;
 }
 
 export interface Proposal {
@@ -76,7 +54,9 @@ export function proposalsFor(task: number, search: FleetSearch): Proposal[] {
   const find = (change: Partial<Task>): Placed | null => search.find({ ...asked, ...change });
   const unbound = { latencyMsMax: Number.MAX_VALUE, lnAccuracyMin: Number.NEGATIVE_INFINITY };
   const singles = [
-    objective.latency_ms_max === undefined ? null : relaxed(objective, find({ latencyMsMax: unbound.latencyMsMax })),
+    objective.latency_ms_max === undefined
+      ? null
+      : relaxed(objective, search.find({ ...asked, latencyMsMax: unbound.latencyMsMax }, { quickest: true })),
     objective.accuracy_min === undefined ? null : relaxed(objective, find({ lnAccuracyMin: unbound.lnAccuracyMin })),
     slower(objective, find),
   ].filter((one) => one !== null);

@@ -177,7 +177,8 @@ export class Router {
         if (labels.ended[index]! > this.#routing.task.latencyMsMax + FIT_EPSILON) continue;
         const lnAcc = labels.lnAcc[index]!;
         const worth = this.#routing.task.weight * (ADMITTED_UTILITY + Math.exp(this.#routing.graph.lnAccuracy + lnAcc));
-        const cost = labels.cost[index]! + this.#accuracyPrice * lnAcc - worth;
+        const slow = (this.#routing.options.latencyPrice ?? 0) * labels.ended[index]!;
+        const cost = labels.cost[index]! + this.#accuracyPrice * lnAcc - worth + slow;
         if (cost < below) ends.push({ index, cost });
       }
     }

@@ -23,6 +23,8 @@ export interface RouteOptions {
   readonly stickiness: number;
   /** An option that may not be taken. */
   readonly without?: number;
+  /** Utility that a ms of latency costs: among placements that are otherwise alike the quicker one. */
+  readonly latencyPrice?: number;
   /** Look at prices only, as if there were room everywhere: shows what a refused session would like to have. */
   readonly ignoreCapacity?: boolean;
 }

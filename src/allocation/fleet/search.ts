@@ -37,6 +37,25 @@ const DROPPED_SHARE = 0.25;
 
 const WEIGHT_EPSILON = 1e-9;
 
+/** Price scale for one session that is placed for itself: prices decide between places that are equally accurate, no more. */
+const PRICE_SCALE_SETTLED = 0.001;
+
+/** Utility that a ms of latency costs such a session: 50 ms outweigh 0.001 of accuracy. */
+const LATENCY_PRICE = 2e-5;
+
+/** Utility per ms that lets nothing but latency count. */
+const LATENCY_PRICE_ALONE = 1e3;
+
+/** In fleets of so many nodes all are looked at before one session is refused: some 10 ms. */
+const THOROUGH_NODES_MAX = 128;
+
+export interface FindOptions {
+  /** As if there were room everywhere. */
+  readonly ignoreCapacity?: boolean;
+  /** The quickest there is, whatever its accuracy. */
+  readonly quickest?: boolean;
+}
+
 export interface SearchOptions {
   readonly fleet: Fleet;
   readonly random: () => number;
@@ -105,6 +124,30 @@ export class FleetSearch {
     return true;
   }
 
+  /**
+   * Places a task beside the others as well as can be: as accurate as there is room for, then as quick, then where there is
+   * most room. Nothing is spared for those who come later; for them others can make room.
+   */
+  settle(task: number): boolean {
+    this.#setScale(PRICE_SCALE_SETTLED);
+    const before = this.#before[task]!;
+    const one = this.#fleet.tasks[task]!;
+    const route = { task: one, before, stickiness: this.#stickiness, latencyPrice: LATENCY_PRICE };
+    const placed = this.#overCandidates(one, before, (candidates) => this.#router.route({ ...route, candidates }));
+    if (placed === null) return false;
+    this.keep(task, placed);
+    return true;
+  }
+
+  /** Over the candidates of one decision; in a small fleet over all nodes when that finds nothing. */
+  #overCandidates(task: Task, before: Before | null, find: (candidates: number[]) => Placed | null): Placed | null {
+    const candidates = this.#candidates.of(task, before, this.#random);
+    const { nodeCount } = this.#fleet;
+    const found = find(candidates);
+    if (found !== null || candidates.length === nodeCount || nodeCount > THOROUGH_NODES_MAX) return found;
+    return find(this.#candidates.all());
+  }
+
   /** From now on its placement is never taken out. */
   fix(task: number): void {
     this.#fixed[task] = 1;
@@ -150,9 +193,11 @@ export class FleetSearch {
   }
 
   /** A place for a task that is not one of the fleet's, or asks for something else, beside those that are placed. */
-  find(task: Task): Placed | null {
-    const candidates = this.#candidates.of(task, null, this.#random);
-    return this.#router.route({ task, candidates, before: null, stickiness: 0 });
+  find(task: Task, { ignoreCapacity = false, quickest = false }: FindOptions = {}): Placed | null {
+    this.#setScale(PRICE_SCALE_SETTLED);
+    const latencyPrice = quickest ? LATENCY_PRICE_ALONE : LATENCY_PRICE;
+    const route = { task, before: null, stickiness: 0, ignoreCapacity, latencyPrice };
+    return this.#overCandidates(task, null, (candidates) => this.#router.route({ ...route, candidates }));
   }
 
   /** Nodes that are looked at for a task. */

@@ -77,14 +77,25 @@ export class State {
 
   /** The first resource that the session would overload, or -1. */
   overloads(one: Placed): number {
-    const { capacity, memAt, nodeCount } = this.fleet;
+    const { capacity } = this.fleet;
     for (let index = 0; index < one.resources.length; index++) {
       const resource = one.resources[index]!;
-      let need = one.amounts[index]!;
-      if (resource >= memAt && resource < memAt + nodeCount) need += this.#newModelMb(one, resource - memAt);
-      if (this.used[resource]! + need > capacity[resource]! + FIT_EPSILON) return resource;
+      if (this.used[resource]! + this.#need(one, index) > capacity[resource]! + FIT_EPSILON) return resource;
     }
     return -1;
+  }
+
+  /** What the session would take of a resource, models that it would have to load included. */
+  needOf(one: Placed, resource: number): number {
+    const index = one.resources.indexOf(resource);
+    return index < 0 ? 0 : this.#need(one, index);
+  }
+
+  #need(one: Placed, index: number): number {
+    const { memAt, nodeCount } = this.fleet;
+    const resource = one.resources[index]!;
+    const isMemory = resource >= memAt && resource < memAt + nodeCount;
+    return one.amounts[index]! + (isMemory ? this.#newModelMb(one, resource - memAt) : 0);
   }
 
   #newModelMb(one: Placed, node: number): number {

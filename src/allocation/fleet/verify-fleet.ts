@@ -1,7 +1,6 @@
 /**
  * An independent check of a plan for many sessions: every promise and every capacity again, from the snapshot as it was
- * given, with no code of the planners (only the constants of bounds.ts, which are data, and the waiting-time formula of
- * verify.ts). No violations = every session of the plan keeps its latency, accuracy, pins and privacy, and no resource
+ * given, with no code of the planners (only the constants of bounds.ts, which are data). No violations = every session of the plan keeps its latency, accuracy, pins and privacy, and no resource
  * carries more than may be promised. That it is the best plan is not checked here: the bound is for that.
  */
 import type {
@@ -17,8 +16,7 @@ import type {
   FleetVariant,
 } from '../../contracts/fleet.js';
 import { profileKey } from '../../contracts/plan.js';
-import { HOP_MS, PROFILE_SAMPLES_MIN, UTILISATION_CAP } from '../bounds.js';
-import { allenCunneen } from '../verify.js';
+import { HOP_MS, PROFILE_SAMPLES_MIN, UTILISATION_CAP, VARIABILITY } from '../bounds.js';
 
 /** Slack for rounding of sums, relative. */
 const TOLERANCE = 1e-6;
@@ -297,3 +295,9 @@ const atMost = (value: number, bound: number): boolean => value <= bound + TOLER
 
 const near = (value: number, wanted: number): boolean =>
   Math.abs(value - wanted) <= TOLERANCE * Math.max(1, Math.abs(wanted));
+
+/** Mean wait in service times of a queue with `servers` servers: Allen-Cunneen over Sakasegawa (1977). */
+function allenCunneen(servers: number, load: number): number {
+  const rho = Math.min(load, UTILISATION_CAP);
+  return (VARIABILITY * rho ** (Math.sqrt(2 * servers + 2) - 1)) / (servers * (1 - rho));
+}

@@ -77,7 +77,7 @@ export function linkTable(plan: SessionPlan, indent = 2): string {
 
 /** `session explain`: the choice, the reasons, and per handler every candidate with what rejected it. */
 export function explainText(plan: SessionPlan): string {
-  const sections = [
+  return [
     choiceLine(plan),
     '',
     ...plan.reasons.map((reason) => `  - ${reason}`),
@@ -88,9 +88,7 @@ export function explainText(plan: SessionPlan): string {
     '',
     'candidates',
     ...plan.handlers.map((handler) => candidateTable(handler)),
-  ];
-  if (!plan.exact) sections.push('a search bound was hit: a better plan may exist');
-  return sections.join('\n');
+  ].join('\n');
 }
 
 function candidateTable(handler: PlannedHandler): string {

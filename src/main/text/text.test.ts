@@ -59,7 +59,6 @@ const plan: SessionPlan = {
   links: [],
   reasons: ['the most accurate variant that fits'],
   runner_up: { variant: 'tiny', accuracy: 0.9, latency_ms: 40, placement: 'detect @gpu-1', why_not: 'less accurate' },
-  exact: true,
 };
 
 test('a choice is one line; an explanation names what rejected each candidate', () => {

@@ -5,12 +5,11 @@ import { silentLogger } from '../std/logger.js';
 import { ClockEstimate } from './clock-estimate.js';
 import { FACES, LOCAL } from './cluster.testing.js';
 import { FakeNode } from './fake-node.testing.js';
-import { LinkTable } from './link-table.js';
+import { fleetNode } from './fleet-snapshot.js';
 import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 import { DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { ProfileCache } from './profiles.js';
 import { completeRequest } from './session-request.js';
-import { allocatorSnapshot } from './snapshot.js';
 
 function registered(node_id: number, memFreeMb: number, loaded: number[] = []): RegisteredNode {
   const clock = new ClockEstimate();
@@ -51,62 +50,30 @@ const plan = (node_id: number, mem_mb: number): SessionPlan =>
     links: [],
   }) as unknown as SessionPlan;
 
-describe('allocatorSnapshot', () => {
-  const measured = new LinkTable({ clock: { now: () => 0, monotonicMs: () => 0 }, probeFreshS: () => 600 });
+describe('fleetNode', () => {
   const holding = [{ session_id: 5, plan: plan(1, 300) }];
+  const memory = (loaded: number[], holds = holding) => fleetNode(registered(1, 500, loaded), holds, 1).mem_mb;
 
-  it('does not count the memory of a loaded handler twice, and counts that of one still loading', () => {
-    const free = (loaded: number[], except?: number) =>
-      allocatorSnapshot({
-        nodes: [registered(1, 500, loaded)],
-        holding,
-        except,
-        profiles: [],
-        links: measured,
-        slownessOf: () => 1,
-      }).nodes[0]!;
-    expect(free([1]).mem_mb_free).toBe(500);
-    expect(free([]).mem_mb_free).toBe(200);
-    expect(free([1], 5).mem_mb_free).toBe(800);
-    expect(free([1]).cpu_ms_per_s_free).toBe(2 * 800 - 100);
-    expect(free([1], 5).cpu_ms_per_s_free).toBe(2 * 800);
+  it('adds back what loaded handlers hold, and nothing for those that still load', () => {
+    expect([memory([1]), memory([]), memory([1], [])]).toEqual([800, 500, 500]);
   });
 
-  it('counts a model that sessions share once, as long as one of them has it loaded', () => {
+  it('adds a model that sessions share once', () => {
+    const shared = { handler_type: 7, params: {}, alternative: 'm', model_mb: 200 };
     const sharing = (session_id: number) => {
       const one = plan(1, 100);
-      const shared = { handler_type: 7, params: {}, alternative: 'm', model_mb: 200 };
       return { session_id, plan: { ...one, handlers: one.handlers.map((handler) => ({ ...handler, ...shared })) } };
     };
-    const free = (count: number, except?: number) => {
-      const node = registered(1, 500, [1]);
-      const observed = node.status.sessions.get(5)!;
-      const sessions = new Map([5, 6].slice(0, count).map((id) => [id, { ...observed, session_id: id }]));
-      const holding = [sharing(5), sharing(6)].slice(0, count);
-      const nodes = [{ ...node, status: { ...node.status, sessions } }];
-      return allocatorSnapshot({ nodes, holding, except, profiles: [], links: measured, slownessOf: () => 1 })
-        .nodes[0]!;
-    };
-    expect(free(1)).toMatchObject({ mem_mb_free: 500, models: ['7  m'] });
-    expect(free(2)).toMatchObject({ mem_mb_free: 500, models: ['7  m'] });
-    expect(free(1, 5).mem_mb_free).toBe(800);
-    expect(free(2, 5).mem_mb_free).toBe(600);
+    const node = registered(1, 500, [1]);
+    const observed = node.status.sessions.get(5)!;
+    const sessions = new Map([5, 6].map((id) => [id, { ...observed, session_id: id }]));
+    const both = { ...node, status: { ...node.status, sessions } };
+    expect(fleetNode(both, [sharing(5), sharing(6)], 1).mem_mb).toBe(500 + 2 * 100 + 200);
   });
 
-  it('joins every pair of nodes, at half of both round trips and the slower rate', () => {
-    const { links, nodes } = allocatorSnapshot({
-      nodes: [registered(1, 1), registered(3, 1)],
-      holding: [],
-      profiles: [],
-      links: measured,
-      slownessOf: () => 1,
-    });
-    expect(links.map(({ source_node, target_node, latency_ms }) => [source_node, target_node, latency_ms])).toEqual([
-      [1, 3, 2],
-      [3, 1, 2],
-    ]);
-    expect(links[0]!.mbit_per_s_free).toBe(100 * 0.8);
-    expect(nodes[0]!.labels).toEqual(['file', 'fact']);
+  it('hangs on the core by half its round trip, and is as slow as it is now', () => {
+    const { labels, access, speed } = fleetNode(registered(3, 1), [], 2);
+    expect([labels, access.latency_ms, access.up_mbit, speed]).toEqual([['file', 'fact'], 1.5, 300, 0.5]);
   });
 });
 
