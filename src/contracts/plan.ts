@@ -143,7 +143,10 @@ export const SessionPlanSchema = Type.Object({
   accuracy: Type.Number(),
   latency_ms: Type.Number({ description: 'Predicted end to end p95 at the load of the moment: the longest path' }),
   promised_ms: Type.Optional(
-    Type.Number({ description: 'The same when every node and link is as full as may be promised; the bound holds it' }),
+    Type.Number({
+      description:
+        'The longest path with mean work when every node and link is as full as may be promised: the bound is for it',
+    }),
   ),
   fps: Type.Number(),
   source_node: Type.Integer(),

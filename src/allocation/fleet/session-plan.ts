@@ -1,7 +1,7 @@
 /**
  * One placed session as the plan that users, the coordinator and the database see: figures of every handler and link, and
  * what speaks against every candidate that was not taken. Times are those expected at the load of the moment, the
- * session's own included; `promised_ms` is what holds when every node and link is as full as may be promised.
+ * session's own included; `promised_ms` is what mean work takes when every node and link is as full as may be promised.
  */
 import type { PlannedHandler, PlannedLink, PlanRequest, SessionPlan } from '../../contracts/plan.js';
 import type { Variant } from '../../contracts/service.js';

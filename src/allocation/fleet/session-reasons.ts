@@ -45,7 +45,7 @@ function latencyReason({ request, placed, expected }: Described): string {
   const words = `predicted p95 ${ms(p95Ms)}: compute ${ms(parts.compute)}, queueing ${ms(parts.waits)}, links ${ms(parts.links)}, spread ${ms(spread)}`;
   const bound = request.objective.latency_ms_max;
   if (bound === undefined || !Number.isFinite(placed.latencyMs)) return words;
-  return `${words}; ${ms(placed.latencyMs)} of ${ms(bound)} allowed when nodes and links are as full as may be promised`;
+  return `${words}; ${ms(placed.latencyMs)} of ${ms(bound)} allowed with mean work on nodes and links that are as full as may be promised`;
 }
 
 function handlerReasons(described: Described): string[] {
