@@ -10,6 +10,9 @@ import type { State } from './state.js';
 export const PRICE_SCALE_FIRST = 3;
 export const PRICE_SCALE_LAST = 0.02;
 
+/** Scale of steps that are to admit one more: 10 to 100 do the same, at the search's own one in a hundred stays out. */
+export const PRICE_SCALE_ADMIT = 30;
+
 /** Scale on an empty fleet at which sessions are placed one by one. */
 export const PRICE_SCALE_EMPTY = 1;
 

@@ -8,7 +8,15 @@
 import { Candidates } from './candidates.js';
 import { finishOf } from './finish.js';
 import type { Fleet, Task } from './model.js';
-import { arrivalScale, fullPrices, loadOf, PRICE_SCALE_EMPTY, PRICE_SCALE_FIRST, PRICE_SCALE_LAST } from './prices.js';
+import {
+  arrivalScale,
+  fullPrices,
+  loadOf,
+  PRICE_SCALE_ADMIT,
+  PRICE_SCALE_EMPTY,
+  PRICE_SCALE_FIRST,
+  PRICE_SCALE_LAST,
+} from './prices.js';
 import { Router } from './router.js';
 import type { Before } from './routing.js';
 import { Appraiser, type Placed, State } from './state.js';
@@ -284,7 +292,7 @@ export class FleetSearch {
     if (count === 0) return;
     const aboutRefused = refused === count || (refused > 0 && this.#random() < REFUSED_SHARE);
     if (aboutRefused) {
-      this.#step(this.#refused[this.#below(refused)]!, 2 + this.#below(TAKEN_OUT_MAX - 2));
+      this.#step(this.#refused[this.#below(refused)]!, 2 + this.#below(TAKEN_OUT_MAX - 2), true);
       return;
     }
     let task = this.#below(count);
@@ -297,8 +305,11 @@ export class FleetSearch {
     return Math.floor(this.#random() * bound);
   }
 
-  /** Takes out `task` (if placed) and up to `others` that share its resources, and puts all back in some order. */
-  #step(task: number, others: number): void {
+  /**
+   * Takes out `task` (if placed) and up to `others` that share its resources, and puts all back in some order. `admits`:
+   * at dear prices, under which all of them take less; if that makes room for one more it is worth any accuracy.
+   */
+  #step(task: number, others: number, admits = false): void {
     const { state } = this;
     const like = state.placed[task] ?? this.ideal(task, false);
     if (like === null) return;
@@ -309,14 +320,19 @@ export class FleetSearch {
     const { utility, moved, weight } = state;
     this.#cost.begin(old);
     for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
+    const usual = this.#scale;
+    if (admits) this.#setScale(PRICE_SCALE_ADMIT);
     for (const one of this.#shuffled(tasks)) {
       const placed = this.#route(one, this.#random() < DROPPED_SHARE);
       if (placed !== null) this.keep(one, placed);
     }
+    if (admits) this.#setScale(usual);
     const gain = state.utility - utility - this.#stickiness * (state.moved - moved);
     const now = tasks.map((one) => state.placed[one]!);
     const drops = tasks.some((one, at) => old[at] !== null && this.#lasting[one] === 1 && state.placed[one] === null);
-    if (!drops && state.weight >= weight - WEIGHT_EPSILON && gain >= this.#cost.rise(old, now)) return;
+    const isMore = admits && state.weight > weight + WEIGHT_EPSILON;
+    const isNoLess = state.weight >= weight - WEIGHT_EPSILON;
+    if (!drops && (isMore || (isNoLess && gain >= this.#cost.rise(old, now)))) return;
     for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
     tasks.forEach((one, index) => {
       if (old[index] !== null) this.keep(one, old[index]!);
