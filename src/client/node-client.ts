@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Static, TSchema } from '#vendor/typebox.js';
 import type { NodeSession } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import { type HintsQuery, type NodeHints, NodeHintsSchema } from '../contracts/hint.js';
 import { PROBE_TIME_MS_MAX } from '../contracts/limits.js';
 import {
   type Heartbeat,
@@ -23,7 +24,10 @@ import {
 } from '../contracts/probe.js';
 import { schemaFaults } from '../contracts/schema.js';
 import type { Health } from './answers.js';
-import { createHttpClient, type RequestOptions } from './http.js';
+import { createHttpClient, REQUEST_TIMEOUT_MS, type RequestOptions } from './http.js';
+
+/** What the answer to a question that waits may take beyond its wait, ms: what any answer may. */
+const HINT_LATE_MS = REQUEST_TIMEOUT_MS;
 
 export interface NodeClientOptions {
   readonly url: string;
@@ -38,6 +42,8 @@ export interface NodeClient {
   readonly url: string;
   /** `GET /v1/node`; `query` is what a coordinator tells with it. */
   heartbeat(options?: Pick<RequestOptions, 'timeoutMs'> & { readonly query?: HeartbeatQuery }): Promise<Heartbeat>;
+  /** `GET /v1/node/hints`: answers when the node has news, or when the wait is over. */
+  hints(query: HintsQuery): Promise<NodeHints>;
   /** `PUT /v1/sessions/:id`; throws SESSION_STALE for an epoch or generation older than the node has seen. */
   putSession(session: NodeSession): Promise<ObservedSession>;
   /** `DELETE /v1/sessions/:id?epoch=N`; false when the node has no such session. */
@@ -50,7 +56,7 @@ export interface NodeClient {
   probe(request: ProbeRequest): Promise<ProbeResult>;
   /** `POST /v1/probes/sink`: the node takes `body` and says how fast it came. */
   probeSink(body: Buffer, options: Required<Pick<RequestOptions, 'timeoutMs'>>): Promise<ProbeSinkAnswer>;
-  /** Whether the machine takes a TCP connection: false when it is gone, true also when the agent hangs or is starved. */
+  /** Whether the machine takes, or refuses, a TCP connection: false when it is gone, true also when only its agent is. */
   reachable(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
 }
@@ -70,6 +76,11 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
     url: http.url,
     async heartbeat(given = {}) {
       return checked(HeartbeatSchema, await http.request('GET', '/v1/node', given), 'heartbeat');
+    },
+    async hints(query) {
+      const timeoutMs = query.wait_ms + HINT_LATE_MS;
+      const answer = await http.request('GET', '/v1/node/hints', { query, timeoutMs, repeat: false });
+      return checked(NodeHintsSchema, answer, 'hints');
     },
     async putSession(session) {
       const body = await http.request('PUT', `/v1/sessions/${session.session_id}`, { json: session });
@@ -117,8 +128,9 @@ function connects(url: URL, timeoutMs: number): Promise<boolean> {
       socket.destroy();
       resolve(is);
     };
-    socket.setTimeout(timeoutMs, () => done(false));
+    // When this process was held up, the connection may be there already and wait to be seen.
+    socket.setTimeout(timeoutMs, () => setImmediate(() => done(false)));
     socket.once('connect', () => done(true));
-    socket.once('error', () => done(false));
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => done(code === 'ECONNREFUSED'));
   });
 }

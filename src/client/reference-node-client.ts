@@ -108,6 +108,10 @@ class ReferenceNodeClient implements NodeClient {
     return { status: 'ok' };
   }
 
+  hints(): Promise<never> {
+    return Promise.reject(this.#cannot('give hints'));
+  }
+
   probe(): Promise<never> {
     return Promise.reject(this.#cannot('measure paths'));
   }

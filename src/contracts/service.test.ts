@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from './errors.js';
 import { OrchestratorError } from './errors.js';
 import { testRegistry } from './registry.testing.js';
-import { blueprintOf, normalizeService } from './service.js';
+import { normalizeService } from './service.js';
+import { blueprintOf } from './service-graph.js';
 
 const types = testRegistry();
 

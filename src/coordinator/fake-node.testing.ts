@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { type NodeSession, NodeSessionSchema } from '../contracts/blueprint.js';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
+import type { NodeHints } from '../contracts/hint.js';
 import {
   type HandlerState,
   type HandlerStats,
@@ -70,6 +71,9 @@ export class FakeNode {
   /** Handlers with this model cannot be created. */
   noModel: string | null = null;
   readonly #stats = new Map<string, Partial<HandlerStats>>();
+  /** Who waits for hints. */
+  readonly #waiting: ((hints: NodeHints) => void)[] = [];
+  #hints = 0;
   #server: Server | null = null;
   #port = 0;
 
@@ -114,6 +118,17 @@ export class FakeNode {
     this.#stats.set(key, { ...this.#stats.get(key), ...stats });
   }
 
+  /** Tells whoever waits that there is news. */
+  hint(...suspects: number[]): void {
+    this.#hints += 1;
+    for (const answer of this.#waiting.splice(0)) answer({ sequence: this.#hints, suspects });
+  }
+
+  /** Whether somebody waits for hints. */
+  get isWatched(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   observe(session: NodeSession): ObservedSession {
     const { session_id, epoch, generation, desired } = session;
     const handlers = session.handlers.map((handler) => ({
@@ -146,7 +161,7 @@ export class FakeNode {
     const send = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     try {
-      send(200, this.#route(request, Buffer.concat(chunks).toString()));
+      send(200, await this.#route(request, Buffer.concat(chunks).toString()));
     } catch (error) {
       const problem = toOrchestratorError(error).toProblem();
       send(problem.status, problem);
@@ -156,6 +171,7 @@ export class FakeNode {
   #route(request: IncomingMessage, body: string): unknown {
     const url = new URL(request.url ?? '/', 'http://node');
     if (url.pathname === '/v1/node') return this.#heartbeat(url.searchParams);
+    if (url.pathname === '/v1/node/hints') return new Promise((resolve) => this.#waiting.push(resolve));
     if (url.pathname === '/v1/probes') return this.#probe(JSON.parse(body));
     const sessionId = Number(/^\/v1\/sessions\/(\d+)$/.exec(url.pathname)?.[1]);
     if (request.method === 'PUT') return this.#put(JSON.parse(body));

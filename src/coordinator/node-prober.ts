@@ -20,7 +20,7 @@ import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import type { Heartbeat, HeartbeatQuery, NodeFacts, NodeFile, NodeState, ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
 import { ClockEstimate } from './clock-estimate.js';
-import { watchMachine } from './machine-watch.js';
+import { type MachineWatch, watchMachine } from './machine-watch.js';
 import type { CoordinatorBounds } from './options.js';
 
 /** A timer that is this late means that the process was held up, ms. */
@@ -83,7 +83,11 @@ export class NodeProber {
   #startedMs = 0;
   #hurryUntilMs = 0;
   #stalls = 0;
+  /** It is to be asked now. */
+  #due = false;
+  /** Something says that it may be gone. */
   #suspected = false;
+  #machine: MachineWatch | null = null;
   #answeredMs = 0;
   #closed = false;
   #wake: (() => void) | null = null;
@@ -112,11 +116,18 @@ export class NodeProber {
     if (!wasHurried) this.#wake?.();
   }
 
-  /** Something says that it may be gone: it is asked now. */
+  /** There is something new to be heard from it: it is asked now. */
+  ask(): void {
+    this.#due = true;
+    this.#wake?.();
+  }
+
+  /** Something says that it may be gone: it is asked now, and whether its machine is there is looked at meanwhile. */
   suspect(): void {
     if (this.status.state !== 'up' || this.#closed) return;
     this.#suspected = true;
-    this.#wake?.();
+    this.#machine?.look();
+    this.ask();
   }
 
   note(observed: ObservedSession): void {
@@ -135,10 +146,9 @@ export class NodeProber {
     while (!this.#closed) {
       const hurried = () => clock.monotonicMs() < this.#hurryUntilMs;
       const due = () => lastMs + (hurried() ? bounds.hurryPeriodMs : bounds.heartbeatPeriodMs) - clock.monotonicMs();
-      for (let waitMs = due(); waitMs > 0 && !this.#closed && !this.#suspected; waitMs = due())
-        await this.#pause(waitMs);
+      for (let waitMs = due(); waitMs > 0 && !this.#closed && !this.#due; waitMs = due()) await this.#pause(waitMs);
       if (this.#closed) return;
-      this.#suspected = false;
+      this.#due = false;
       lastMs = clock.monotonicMs();
       await this.#probe();
     }
@@ -179,6 +189,9 @@ export class NodeProber {
     const sentMs = clock.monotonicMs();
     const sentAt = clock.now();
     const machine = this.status.state === 'up' ? watchMachine(client, bounds) : null;
+    this.#machine = machine;
+    if (this.#suspected) machine?.look();
+    this.#suspected = false;
     try {
       const asked = client.heartbeat({ timeoutMs: bounds.heartbeatTimeoutMs, query: this.#told() });
       const heartbeat = await (machine === null ? asked : Promise.race([asked, machine.gone]));
@@ -189,6 +202,7 @@ export class NodeProber {
       return { ok: false, error: toOrchestratorError(thrown), tookMs: clock.monotonicMs() - sentMs };
     } finally {
       machine?.stop();
+      this.#machine = null;
     }
   }
 

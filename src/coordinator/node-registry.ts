@@ -13,6 +13,7 @@ import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import type { StateStore } from '../store/store.js';
 import type { EventLog } from './event-log.js';
+import { HintWatch } from './hint-watch.js';
 import { NodeProber, type NodeStatus } from './node-prober.js';
 import type { CoordinatorBounds } from './options.js';
 
@@ -44,6 +45,8 @@ export interface RegisteredNode {
 
 interface Entry extends RegisteredNode {
   readonly prober: NodeProber;
+  /** Null: it speaks a protocol without hints. */
+  readonly hints: HintWatch | null;
   drainedSince: number | null;
   savedAt: number;
 }
@@ -78,7 +81,12 @@ export class NodeRegistry {
         : createNodeClient({ url, token, tlsCa, timeoutMs: bounds.heartbeatTimeoutMs, onDisconnect });
     const change = (kind: NodeChange) => this.#changed(file.node_id, kind);
     const prober = new NodeProber({ file, client, bounds, clock, epoch: () => this.#epoch, change });
-    return { file, url, client, prober, status: prober.status, drainedSince: null, savedAt: 0 };
+    const onHint = (suspects: readonly number[]) => {
+      prober.ask();
+      for (const nodeId of suspects) this.#entries.get(nodeId)?.prober.suspect();
+    };
+    const hints = file.control === 'reference' ? null : new HintWatch({ client, onHint });
+    return { file, url, client, prober, hints, status: prober.status, drainedSince: null, savedAt: 0 };
   }
 
   /** Begins to ask; resolves when every node has answered or failed to answer once. */
@@ -187,7 +195,8 @@ export class NodeRegistry {
 
   async close(): Promise<void> {
     await Promise.all(
-      [...this.#entries.values()].map(async ({ prober, client }) => {
+      [...this.#entries.values()].map(async ({ prober, hints, client }) => {
+        hints?.stop();
         prober.close();
         await client.close();
       }),
@@ -198,6 +207,8 @@ export class NodeRegistry {
     const entry = this.#entries.get(nodeId)!;
     if (change === 'heartbeat') this.#heartbeats += 1;
     else this.#version += 1;
+    if (change === 'up') entry.hints?.start();
+    if (change === 'lost') entry.hints?.stop();
     if (change === 'up' || change === 'lost') this.#tell(entry, change);
     this.#saveSeen(entry, change);
     for (const listener of this.#listeners) listener(nodeId, change);

@@ -142,6 +142,8 @@ export type Handler = ProcessingHandler | SourceHandler;
 export interface HandlerModule<P> {
   /** Loads models, opens files; throwing fails init with the message. */
   create(context: HandlerContext<P>): Promise<Handler>;
+  /** Goes once through what takes longer the first time; called in a host that waits for a session. */
+  warm?(): Promise<void>;
 }
 
 export interface HandlerManifest extends HandlerType {

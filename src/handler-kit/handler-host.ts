@@ -64,7 +64,9 @@ export class HandlerHost {
   constructor(options: HandlerHostOptions) {
     this.#options = options;
     this.#models = new HostModels(options.send);
-    this.#links = new HostLinks({ handlers: this.#handlers, clock: options.clock, logger: options.logger });
+    const onSuspect = (node_id: number) => options.send({ type: 'suspect', node_id });
+    const { clock, logger } = options;
+    this.#links = new HostLinks({ handlers: this.#handlers, clock, logger, onSuspect });
   }
 
   /** A message of the agent; `socket` comes with `link`. */
@@ -132,7 +134,10 @@ export class HandlerHost {
   async #preload(): Promise<void> {
     for (const manifest of this.#options.manifests) {
       if (this.#isWanted) return;
-      await manifest.load().catch(() => {});
+      await manifest
+        .load()
+        .then((module) => module.warm?.())
+        .catch(() => {});
     }
   }
 

@@ -26,6 +26,8 @@ export interface HostLinksOptions {
   readonly handlers: ReadonlyMap<number, HostedHandler>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** A link to another node was cut, or that node does not answer on it. */
+  onSuspect(node_id: number): void;
 }
 
 export class HostLinks {
@@ -34,6 +36,9 @@ export class HostLinks {
   readonly #awaited = new Map<string, AwaitedLink>();
   readonly #pushers = new Map<string, { readonly pusher: LinkPusher; readonly address: string }>();
   #sessionId = -1;
+  /** As they were configured last, by linkKey. */
+  #configured = new Map<string, HostLink>();
+  #nodeId = -1;
   #started = false;
 
   constructor(options: HostLinksOptions) {
@@ -44,6 +49,8 @@ export class HostLinks {
   apply(config: HostConfig): void {
     const { handlers } = this.#options;
     this.#sessionId = config.session_id;
+    this.#nodeId = config.node_id;
+    this.#configured = new Map(config.links.map((link) => [linkKey(link), link]));
     this.#removeOthers(config);
     for (const link of config.links) {
       const source = handlers.get(link.source_handler);
@@ -99,6 +106,12 @@ export class HostLinks {
     return undefined;
   }
 
+  /** The other end of a link may be gone. A host of this node has its agent to look after it. */
+  #doubt(key: string, end: 'source_node' | 'target_node'): void {
+    const nodeId = this.#configured.get(key)?.[end];
+    if (nodeId !== undefined && nodeId !== this.#nodeId) this.#options.onSuspect(nodeId);
+  }
+
   #removeOthers(config: HostConfig): void {
     const wanted = new Set(config.links.map(linkKey));
     for (const { inputs, runner } of this.#options.handlers.values()) {
@@ -117,8 +130,8 @@ export class HostLinks {
   #applyOutput(source: HostedHandler, link: HostLink, config: HostConfig): void {
     const { outputs } = source.runner;
     const path = linkPath(config.session_id, link);
-    const sender = outputs.find(link) ?? outputs.add(link);
     const key = linkKey(link);
+    const sender = outputs.find(link) ?? outputs.add(link, () => this.#doubt(key, 'target_node'));
     const address = JSON.stringify(link.push ?? null);
     const known = this.#pushers.get(key);
     if (known?.address === address) {
@@ -164,6 +177,7 @@ export class HostLinks {
       settled: runner.startsAfter,
       onPacket: (packet, arrival) => runner.accept(link.target_input, packet, arrival),
       onFloor: (settled) => runner.raiseFloor(settled),
+      onDoubt: () => this.#doubt(key, 'source_node'),
     });
     inputs.set(key, { link, receiver, dialled });
     runner.setInput(link.target_input, receiver);

@@ -105,6 +105,8 @@ export type FromHost =
   | { readonly type: 'failed'; readonly handler_id: number; readonly problem: Problem }
   | { readonly type: 'progress'; readonly handler_id: number; readonly message: string }
   | { readonly type: 'drained' }
+  /** A link to another node was cut, or that node does not answer on it. */
+  | { readonly type: 'suspect'; readonly node_id: number }
   /** A handler wants a model that is loaded once for all sessions of the node; `id` is this process's own. */
   | { readonly type: 'model'; readonly id: number; readonly handler_id: number; readonly choice: ModelChoice }
   /** It does not need that one any more. What a process holds when it ends counts as given back. */

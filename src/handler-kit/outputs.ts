@@ -99,8 +99,8 @@ export class Outputs {
     return [...this.#links.values()].every(({ sender }) => sender.retained === 0 || !sender.connected);
   }
 
-  /** Makes the sending end of a link; one that joins later begins after what was emitted. */
-  add(link: BlueprintLink): LinkSender {
+  /** Makes the sending end of a link; one that joins later begins after what was emitted. `onDoubt`: see LinkSender. */
+  add(link: BlueprintLink, onDoubt?: () => void): LinkSender {
     const { handlerId, clock } = this.#options;
     const delivery = link.delivery ?? this.#options.delivery;
     const sender = new LinkSender({
@@ -116,6 +116,7 @@ export class Outputs {
       },
       onSent: (packet, bytes) => this.#options.onSent(packet, bytes),
       onDropped: (reason) => this.#options.onDropped(reason),
+      ...(onDoubt === undefined ? {} : { onDoubt }),
     });
     this.#links.set(linkKey(link), { link, sender });
     return sender;

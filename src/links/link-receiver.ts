@@ -43,6 +43,8 @@ export interface LinkReceiverOptions {
   onPacket(packet: LinkPacket, arrival: Arrival | null): void;
   /** Under `all`: an earlier host of the target had settled up to here. */
   onFloor?(settled: number): void;
+  /** A connection that was open was cut by the other end or on the way: the peer may be gone. */
+  onDoubt?(): void;
 }
 
 export class LinkReceiver {
@@ -216,7 +218,9 @@ export class LinkReceiver {
   }
 
   #onClosed(reason: string): void {
+    const wasOpen = this.#open;
     this.#drop(reason);
+    if (wasOpen) this.#options.onDoubt?.();
     if (this.#problem !== reason) this.#options.logger.warn({ ...this.#options.link, reason }, 'link is down');
     this.#problem = reason;
     this.#timer = setTimeout(() => {

@@ -53,6 +53,8 @@ export interface LinkSenderOptions {
   onDropped?(reason: DropReason): void;
   /** The other end connected and said what it already has. */
   onAttached?(hello: LinkHello): void;
+  /** The connection was cut by the other end or on the way, or nothing is heard on it: the peer may be gone. */
+  onDoubt?(): void;
 }
 
 export class LinkSender {
@@ -154,7 +156,8 @@ export class LinkSender {
     mine = open({
       ack: (ack) => current() && this.#acknowledge(ack),
       writable: () => current() && this.#pump(),
-      closed: (reason) => current() && this.#detach(reason),
+      silent: () => current() && this.#options.onDoubt?.(),
+      closed: (reason) => current() && this.#onCut(reason),
     });
     this.#channel = mine;
     this.#pump();
@@ -193,6 +196,11 @@ export class LinkSender {
     this.#retained.forget(sequence);
     this.#options.onSettled?.(sequence);
     this.#wakeRoom();
+  }
+
+  #onCut(reason: string): void {
+    this.#detach(reason);
+    this.#options.onDoubt?.();
   }
 
   #detach(reason: string): void {

@@ -68,6 +68,8 @@ export interface OutgoingChannel {
 export interface OutgoingEvents {
   ack(ack: LinkAck): void;
   writable(): void;
+  /** The other end says nothing to what it was sent. */
+  silent?(): void;
   closed(reason: string): void;
 }
 

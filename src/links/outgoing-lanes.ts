@@ -8,6 +8,7 @@ import type { Clock } from '../std/clock.js';
 import type { LaneEvents } from './dialled-socket.js';
 import type { FrameSocket, PeerFrame } from './frame-socket.js';
 import type { LinkPacket, LinkTransport, OutgoingChannel, OutgoingEvents } from './link.js';
+import { SilenceWatch } from './silence-watch.js';
 import { checkJoin } from './stripe-policy.js';
 
 interface Lane {
@@ -31,12 +32,14 @@ export class OutgoingLanes implements OutgoingChannel {
   readonly transport: LinkTransport;
   readonly #options: OutgoingLanesOptions;
   readonly #lanes: Lane[] = [];
+  readonly #silence: SilenceWatch;
   #ordinal = 0;
   #closed = false;
 
   constructor(options: OutgoingLanesOptions) {
     this.#options = options;
     this.transport = options.transport;
+    this.#silence = new SilenceWatch(() => options.events.silent?.());
   }
 
   get size(): number {
@@ -73,11 +76,13 @@ export class OutgoingLanes implements OutgoingChannel {
     const bytes = lane.frames.packet(packet, this.#options.clock.now(), this.#ordinal);
     this.#ordinal += 1;
     lane.written += 1;
+    this.#silence.wrote();
     return bytes;
   }
 
   close(reason: string): void {
     this.#closed = true;
+    this.#silence.stop();
     for (const { frames } of this.#lanes) frames.close(reason);
   }
 
@@ -94,6 +99,7 @@ export class OutgoingLanes implements OutgoingChannel {
       lane.frames.close('a receiver sent a packet');
       return;
     }
+    this.#silence.heard();
     lane.carried = Math.min(lane.written, Math.max(lane.carried, frame.carried));
     this.#options.events.ack(frame.ack);
   }

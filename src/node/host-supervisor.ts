@@ -20,19 +20,21 @@
 import { rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OrchestratorError, type Problem } from '../contracts/errors.js';
+import type { OrchestratorError } from '../contracts/errors.js';
 import type { LedgerRow } from '../contracts/report.js';
 import type { FromHost, HostConfig, HostHandlerStatus } from '../handler-kit/host-protocol.js';
 import { Backoff } from '../std/backoff.js';
 import type { ClockCorrection } from '../std/corrected-clock.js';
-import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
+import { type Deferred, deferred, within, withTimeout } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
+import { HandlerFigures } from './handler-figures.js';
 import { HostLeases, type OpenModel } from './host-leases.js';
 import type { ConfinedHost, HostConfiner } from './host-limits.js';
-import { type HostExit, HostProcess } from './host-process.js';
+import { exited, exitProblem, killedByKernel, notCreated, notReady } from './host-problems.js';
+import { HostProcess } from './host-process.js';
 import type { HostSpares } from './host-spares.js';
 import type { HostBounds } from './options.js';
-import { processMemoryMb } from './proc-stats.js';
+import { PingWatch } from './ping-watch.js';
 import { StallWatch } from './stall-watch.js';
 
 export type HostState = 'starting' | 'ready' | 'running' | 'draining' | 'waiting' | 'failed' | 'stopped';
@@ -52,6 +54,10 @@ export interface HostSupervisorOptions {
   clockCorrection(): ClockCorrection;
   /** Loads a model that several hosts share, or finds it loaded. */
   readonly openModel: OpenModel;
+  /** It is in another state. */
+  onState(): void;
+  /** A link of a handler to another node was cut, or that node does not answer on it. */
+  onSuspect(node_id: number): void;
   onReport(report: HostReport): void;
   onLedger(rows: readonly LedgerRow[]): void;
   /** With every answered ping: how far a handler is settled. */
@@ -60,9 +66,8 @@ export interface HostSupervisorOptions {
 
 export class HostSupervisor {
   readonly #options: HostSupervisorOptions;
-  readonly #settled = new Map<number, number>();
-  readonly #accounted = new Map<number, number>();
-  readonly #statuses = new Map<number, HostHandlerStatus>();
+  readonly #figures = new HandlerFigures();
+  readonly #pings: PingWatch;
   readonly #stopping = new AbortController();
   readonly #watchers = new Set<() => void>();
   #config: HostConfig | null = null;
@@ -72,11 +77,8 @@ export class HostSupervisor {
   #lastExit: string | null = null;
   #restarts = 0;
   #wantsRun = false;
-  #pingsUnanswered = 0;
-  #pingId = 0;
   #started: Deferred<void> | null = null;
   #drained: Deferred<void> | null = null;
-  #ponged: Deferred<void> | null = null;
   #life: Promise<void> | null = null;
   readonly #stalls: StallWatch;
   readonly #leases: HostLeases;
@@ -84,6 +86,7 @@ export class HostSupervisor {
 
   constructor(options: HostSupervisorOptions) {
     this.#options = options;
+    this.#pings = new PingWatch(options);
     this.#stalls = new StallWatch(options.bounds);
     this.#leases = new HostLeases(options.openModel);
   }
@@ -111,20 +114,20 @@ export class HostSupervisor {
   }
   /** Newest figures of a handler; absent until the first pong of the present process. */
   status(handler_id: number): HostHandlerStatus | undefined {
-    return this.#statuses.get(handler_id);
+    return this.#figures.status(handler_id);
   }
   settled(handler_id: number): number {
-    return this.#settled.get(handler_id) ?? -1;
+    return this.#figures.settled(handler_id);
   }
   /** Highest sequence that a handler has accounted for. */
   accounted(handler_id: number): number {
-    return this.#accounted.get(handler_id) ?? -1;
+    return this.#figures.accounted(handler_id);
   }
   /** Resolves when it is ready or running (again); throws its problem when it failed, HOST_EXITED when it was stopped. */
   async whenReady(): Promise<void> {
     while (this.#state !== 'ready' && this.#state !== 'running') {
-      if (this.#state === 'failed') throw this.#problem ?? this.#exited('failed');
-      if (this.#state === 'stopped' || this.#state === 'draining') throw this.#exited('was stopped');
+      if (this.#state === 'failed') throw this.#problem ?? exited(this.#options.name, 'failed');
+      if (this.#state === 'stopped' || this.#state === 'draining') throw exited(this.#options.name, 'was stopped');
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }
   }
@@ -132,12 +135,9 @@ export class HostSupervisor {
   /** The first one starts it; later ones have the same handlers with other links. */
   configure(config: HostConfig): void {
     this.#config = config;
-    for (const { handler_id, resume_after, accounted } of config.handlers) {
-      raise(this.#settled, handler_id, resume_after);
-      raise(this.#accounted, handler_id, accounted);
-    }
+    this.#figures.configured(config);
     if (this.#life === null) this.#life = this.#live();
-    else this.#process?.send({ type: 'configure', config: this.#resumed(config) });
+    else this.#process?.send({ type: 'configure', config: this.#figures.resumed(config) });
   }
 
   run(): void {
@@ -155,13 +155,11 @@ export class HostSupervisor {
     this.#drained = deferred();
     this.#setState('draining');
     process.send({ type: 'drain' });
-    const { drainTimeoutMs, pingPeriodMs } = this.#options.bounds;
+    const { drainTimeoutMs } = this.#options.bounds;
     if (!(await within(drainTimeoutMs, this.#drained.promise, process.exited))) {
       this.#options.logger.info({ bound_ms: drainTimeoutMs }, `${this.#options.name}: not drained within the bound`);
     }
-    this.#ponged = deferred();
-    this.#ping(process);
-    await within(pingPeriodMs, this.#ponged.promise, process.exited);
+    await this.#pings.refresh(process);
   }
 
   /** Ends the process, softly within the grace, and leaves nothing of it. */
@@ -200,7 +198,7 @@ export class HostSupervisor {
       const startMs = performance.now();
       const { problem, wasReady } = await this.#once();
       if (signal.aborted || this.#isDraining()) break;
-      this.#statuses.clear();
+      this.#figures.clearStatuses();
       everReady ||= wasReady;
       if (performance.now() - startMs >= bounds.stableAfterMs && wasReady) backoff.reset();
       this.#problem = problem;
@@ -230,48 +228,45 @@ export class HostSupervisor {
 
   /** One process from fork to exit. */
   async #once(): Promise<{ problem: OrchestratorError; wasReady: boolean }> {
-    const { entry, environment, logger, bounds, name, spares } = this.#options;
+    const { entry, environment, logger, bounds, name, memMbMax, spares } = this.#options;
     this.#started = deferred();
-    this.#pingsUnanswered = 0;
     this.#stalls.reset();
     // A killed process leaves its socket file, on which the next one could not listen.
     if (this.#config !== null) await rm(this.#config.socketPath, { force: true });
-    if (this.#stopping.signal.aborted) return { problem: this.#exited('was stopped'), wasReady: false };
+    if (this.#stopping.signal.aborted) return { problem: exited(this.#options.name, 'was stopped'), wasReady: false };
     const onMessage = (message: FromHost) => this.#receive(message);
     const process = spares.take(onMessage) ?? new HostProcess({ entry, environment, logger, onMessage });
     this.#process = process;
     const confined = this.#confine(process);
     this.correctClock();
-    if (this.#config !== null) process.send({ type: 'configure', config: this.#resumed(this.#config) });
-    let watch: NodeJS.Timeout | undefined;
+    if (this.#config !== null) process.send({ type: 'configure', config: this.#figures.resumed(this.#config) });
     let wasReady = false;
     let problem: OrchestratorError | null = null;
     try {
-      const tooLate = () =>
-        new OrchestratorError('HANDLER_TIMEOUT', `${name}: not ready within ${bounds.prepareTimeoutMs} ms`);
-      const exit = process.exited.then((ended) => Promise.reject(this.#exitProblem(ended)));
+      const tooLate = () => notReady(name, bounds.prepareTimeoutMs);
+      const exit = process.exited.then((ended) => Promise.reject(exitProblem(name, ended)));
       await withTimeout(Promise.race([this.#started.promise, exit]), bounds.prepareTimeoutMs, tooLate);
       wasReady = true;
       this.#problem = null;
       if (!this.#stopping.signal.aborted) this.#becomeReady(process);
       const killed = new Promise<never>((_, reject) => {
         this.#fail = reject;
-        watch = setInterval(() => this.#watch(process, reject), bounds.pingPeriodMs);
+        this.#pings.begin(process, reject);
       });
       await Promise.race([exit, killed]);
     } catch (error) {
       problem = error as OrchestratorError;
       if (!this.#stopping.signal.aborted) process.kill();
     } finally {
-      clearInterval(watch);
+      this.#pings.end();
     }
     await process.exited;
     this.#process = null;
     this.#leases.ended();
     const host = await confined;
-    if (problem?.code === 'HOST_EXITED' && (await host?.wasOutOfMemory())) problem = this.#outOfMemory();
+    if (problem?.code === 'HOST_EXITED' && (await host?.wasOutOfMemory())) problem = killedByKernel(name, memMbMax);
     await host?.release();
-    return { problem: problem ?? this.#exited('ended'), wasReady };
+    return { problem: problem ?? exited(this.#options.name, 'ended'), wasReady };
   }
 
   /** Null when the process has gone before. */
@@ -287,35 +282,8 @@ export class HostSupervisor {
   #becomeReady(process: HostProcess): void {
     this.#setState('ready');
     this.#leases.releaseFormer();
-    this.#ping(process);
+    this.#pings.ping(process);
     if (this.#wantsRun) this.run();
-  }
-
-  #ping(process: HostProcess): void {
-    this.#pingsUnanswered += 1;
-    this.#pingId += 1;
-    process.send({ type: 'ping', id: this.#pingId });
-  }
-
-  #watch(process: HostProcess, reject: (error: OrchestratorError) => void): void {
-    const { bounds, memMbMax, name } = this.#options;
-    if (this.#pingsUnanswered >= bounds.pingsMissedMax) {
-      const silentMs = this.#pingsUnanswered * bounds.pingPeriodMs;
-      reject(new OrchestratorError('HOST_EXITED', `${name}: no answer to pings for ${silentMs} ms, killed`));
-      return;
-    }
-    this.#ping(process);
-    if (process.pid === null) return;
-    void processMemoryMb(process.pid).then((memMb) => {
-      if (memMb === null || memMb <= memMbMax) return;
-      reject(
-        new OrchestratorError(
-          'HOST_EXITED',
-          `${name}: ${Math.round(memMb)} MiB resident, over the limit of ${memMbMax} MiB, killed`,
-          { mem_mb: Math.round(memMb), mem_mb_max: memMbMax },
-        ),
-      );
-    });
   }
 
   #receive(message: FromHost): void {
@@ -324,13 +292,16 @@ export class HostSupervisor {
         this.#started?.resolve();
         return;
       case 'failed':
-        this.#started?.reject(this.#failure(message.handler_id, message.problem));
+        this.#started?.reject(notCreated(message.handler_id, message.problem));
         return;
       case 'progress':
         this.#options.logger.info({ host: this.#options.name, handler_id: message.handler_id }, message.message);
         return;
       case 'drained':
         this.#drained?.resolve();
+        return;
+      case 'suspect':
+        this.#options.onSuspect(message.node_id);
         return;
       case 'model':
         void this.#openModel(message);
@@ -339,12 +310,10 @@ export class HostSupervisor {
         this.#leases.release(message.id);
         return;
       case 'pong':
-        this.#pingsUnanswered = 0;
-        if (message.id === this.#pingId) this.#ponged?.resolve();
+        this.#pings.answered(message.id);
         this.#lookForStalls(message.handlers);
         for (const status of message.handlers) {
-          this.#statuses.set(status.handler_id, status);
-          raise(this.#settled, status.handler_id, status.settled);
+          this.#figures.told(status);
           this.#options.onSettled(status.handler_id, this.settled(status.handler_id));
         }
         return;
@@ -352,7 +321,7 @@ export class HostSupervisor {
         this.#options.onReport(message);
         return;
       case 'ledger':
-        for (const row of message.rows) raise(this.#accounted, row.handler_id, row.last_sequence);
+        this.#figures.accountedFor(message.rows);
         this.#options.onLedger(message.rows);
     }
   }
@@ -374,58 +343,12 @@ export class HostSupervisor {
     if (isPresent()) process?.send(answer);
   }
 
-  #resumed(config: HostConfig): HostConfig {
-    const handlers = config.handlers.map((one) => ({
-      ...one,
-      resume_after: this.settled(one.handler_id),
-      accounted: this.accounted(one.handler_id),
-    }));
-    return { ...config, handlers };
-  }
-
-  #failure(handler_id: number, problem: Problem): OrchestratorError {
-    const error = OrchestratorError.fromProblem(
-      problem,
-      'HANDLER_FAILED',
-      `handler ${handler_id} could not be created`,
-    );
-    return new OrchestratorError(error.code, error.message, { ...error.context, handler_id });
-  }
-
-  #exitProblem({ code, signal, lastLine }: HostExit): OrchestratorError {
-    const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
-    return this.#exited(`ended ${how}${lastLine === '' ? '' : `: ${lastLine.slice(0, 500)}`}`);
-  }
-
-  #outOfMemory(): OrchestratorError {
-    const { name, memMbMax } = this.#options;
-    return new OrchestratorError('HOST_EXITED', `${name}: over the limit of ${memMbMax} MiB, killed by the kernel`, {
-      mem_mb_max: memMbMax,
-    });
-  }
-
-  #exited(what: string): OrchestratorError {
-    return new OrchestratorError('HOST_EXITED', `${this.#options.name}: the handler host ${what}`);
-  }
-
   #setState(state: HostState): void {
     if (this.#state === state) return;
     this.#state = state;
     const watchers = [...this.#watchers];
     this.#watchers.clear();
     for (const resolve of watchers) resolve();
+    this.#options.onState();
   }
-}
-
-function raise(highest: Map<number, number>, handler_id: number, sequence: number): void {
-  highest.set(handler_id, Math.max(highest.get(handler_id) ?? -1, sequence));
-}
-
-/** Whether one of `promises` has settled within `ms`. */
-async function within(ms: number, ...promises: Promise<unknown>[]): Promise<boolean> {
-  const late = new Error('late');
-  return withTimeout(Promise.race(promises), ms, () => late).then(
-    () => true,
-    (error) => error !== late,
-  );
 }

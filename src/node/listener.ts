@@ -8,16 +8,16 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from '#vendor/typebox.js';
 import { NodeSessionSchema } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import { HintsQuerySchema, NodeHintsSchema } from '../contracts/hint.js';
 import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';
 import { HeartbeatQuerySchema, HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
 import type { LinkInfo } from '../contracts/report.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
-
 import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
-
 import type { Logger } from '../std/logger.js';
 import { CpuLoad } from './cpu-load.js';
 import type { FactsSource } from './facts.js';
+import type { Hints } from './hints.js';
 import { proxyToHost } from './host-proxy.js';
 import { linkUpgrades } from './link-upgrade.js';
 import type { NodeClock } from './node-clock.js';
@@ -30,6 +30,7 @@ import { RxPorts } from './tx-rx.js';
 export interface ListenerOptions extends Omit<ReferenceActionsOptions, 'rxPorts' | 'isTls'> {
   readonly facts: FactsSource;
   readonly sessions: SessionManager;
+  readonly hints: Hints;
   readonly token: string | null;
   readonly tls?: TlsIdentity | null | undefined;
   readonly tlsCa?: string | undefined;
@@ -44,7 +45,7 @@ const InputPath = Type.Object({ session_id: Id, handler_id: Id, input: Id });
 const PagePath = Type.Object({ session_id: Id, handler_id: Id });
 
 export async function createListener(options: ListenerOptions): Promise<HttpServer> {
-  const { sessions, facts, token, clock, logger } = options;
+  const { sessions, hints, facts, token, clock, logger } = options;
   const load = new CpuLoad(clock.machine);
   const app = createHttpServer({
     ...{ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger },
@@ -83,6 +84,18 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
         sessions: sessions.observe('coordinator'),
       };
     },
+  );
+
+  app.get(
+    '/v1/node/hints',
+    {
+      schema: {
+        summary: 'Waits for a reason to ask for a heartbeat: a session changed its state, or a link to a node was cut',
+        querystring: HintsQuerySchema,
+        response: { 200: NodeHintsSchema },
+      },
+    },
+    (request) => hints.wait(request.query),
   );
 
   app.get(

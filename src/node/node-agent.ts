@@ -13,6 +13,7 @@ import { type ListenAddress, listen } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import { findFacts } from './facts.js';
 import { GpuSampler } from './gpu.js';
+import { Hints } from './hints.js';
 import { openConfiner } from './host-limits.js';
 import { HostSpares } from './host-spares.js';
 import type { HostReport } from './host-supervisor.js';
@@ -57,6 +58,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   const socketDir = await makeSocketDir();
   let sockets = 0;
   let reporter: Reporter | null = null;
+  const hints = new Hints();
   const clock = new NodeClock({ clock: options.clock, skewMs: options.clockSkewMs ?? 0 });
   let nodeUrl = '';
   const newSocketPath = () => {
@@ -97,6 +99,8 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       commands: options.commands ?? [],
       logger: options.logger,
       nodeUrl: () => nodeUrl,
+      onChange: () => hints.changed(),
+      onSuspect: (nodeId) => hints.suspect(nodeId),
       onReport: ({ packet_info, profile, link_info, lost_rows }: HostReport) =>
         reporter?.add({ packet_info, profile, link_info }, lost_rows),
       onLedger: (ledger) => reporter?.add({ ledger }),
@@ -110,7 +114,9 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     logger,
   });
   const report = (row: LinkInfo) => reporter?.add({ link_info: [row] });
-  const app = await createListener({ facts, sessions, types, outputsDir, token, tls, tlsCa, clock, logger, report });
+  const app = await createListener({
+    ...{ facts, sessions, hints, types, outputsDir, token, tls, tlsCa, clock, logger, report },
+  });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;
   const close = async () => {
@@ -120,6 +126,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     await spares.close();
     await confiner.close();
     gpu?.close();
+    hints.close();
     await reporter?.close();
     app.server.closeAllConnections();
     await app.close();

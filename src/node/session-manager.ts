@@ -10,7 +10,9 @@ import type { ObservedSession } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 import { NODE_SESSIONS_MAX } from './options.js';
-import { type Host, Session, type SessionContext } from './session.js';
+import { Session } from './session.js';
+import type { SessionContext } from './session-context.js';
+import type { Host } from './session-hosts.js';
 
 /** How long a removed session is remembered, ms: the time-out of a request (10 s), after which its sender gave it up. */
 const REMOVED_MEMORY_MS = 10_000;

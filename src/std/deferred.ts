@@ -27,3 +27,12 @@ export async function withTimeout<T>(promise: Promise<T>, ms: number, error: () 
     clearTimeout(timer);
   }
 }
+
+/** Whether one of `promises` has settled within `ms`. */
+export async function within(ms: number, ...promises: Promise<unknown>[]): Promise<boolean> {
+  const late = new Error('late');
+  return withTimeout(Promise.race(promises), ms, () => late).then(
+    () => true,
+    (error) => error !== late,
+  );
+}

@@ -2,6 +2,8 @@ import type { HandlerContext, ProcessingHandler } from '../../handler-kit/define
 import { decodePicture } from '../../vision/images.js';
 import { inputAs } from '../ports.js';
 
+export { warmPictures as warm } from '../../vision/images.js';
+
 /** A picture that cannot be decoded throws PICTURE_INVALID: that packet is dropped with reason `error`. */
 export async function create(_context: HandlerContext<object>): Promise<ProcessingHandler> {
   return {
