@@ -1,6 +1,5 @@
-/** The system of the recovery bench, and what is seen of it from outside: frames at the sink as they are written. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+/** The system of the recovery bench: three coordinators, a camera, three workers on machines of their own, one session. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,12 +11,13 @@ import { awaitRunning, awaitSession } from '#src/main/session-wait.js';
 import { encodeJpeg } from '#src/vision/images.js';
 import { startMariadb, type TestServer } from '../../src/store/mysql/mariadb.testing.js';
 import { openSwitch, type Switch } from '../../test/support/namespaces.js';
+import { type Arrivals, followArrivals } from './arrivals.js';
 
 const WORKERS = 3;
 const FPS = 30;
 /** Frames in a row after which they are said to flow. */
 const FLOWS = 20;
-const WAIT_MS_MAX = 60_000;
+const WAIT_MS_MAX = 30_000;
 const POLL_MS = 10;
 
 /** capture, encode, render at the camera; decode and resize on a worker. */
@@ -41,25 +41,7 @@ const SERVICE = {
   links: [1, 2, 3, 4].map((id) => ({ source_handler: id, target_handler: id + 1 })),
 };
 
-export interface Arrivals {
-  /** Delivered ones, as the sink wrote them. */
-  readonly frames: { readonly sequence: number; readonly atMs: number }[];
-  /** Sequences that the sink wrote as dropped, and those that it never wrote. */
-  lost: number;
-  /** Sequences that it wrote again, or behind a later one. */
-  repeated: number;
-  /** Why and where frames were dropped, and when, ms after the first look. */
-  readonly drops: { readonly cause: string; readonly afterMs: number }[];
-  stop(): void;
-}
-
 export type SessionDelivery = 'latest' | 'all';
-
-interface JournalLine {
-  readonly sequence: number;
-  readonly dropped?: string;
-  readonly handler_id?: number;
-}
 
 export interface Victim {
   kill(): void;
@@ -181,43 +163,7 @@ export class RecoverySystem {
 
   /** Follows the lines of the sink from now on. */
   arrivals(): Arrivals {
-    const path = this.#journal();
-    let offset = statSync(path).size;
-    let rest = '';
-    let last: number | null = null;
-    let reading = Promise.resolve();
-    const sinceMs = performance.now();
-    const arrivals: Arrivals = { frames: [], lost: 0, repeated: 0, drops: [], stop: () => watcher.close() };
-    const take = (line: string, atMs: number) => {
-      const { sequence, dropped, handler_id } = JSON.parse(line) as JournalLine;
-      if (last !== null && sequence <= last) {
-        arrivals.repeated += 1;
-        return;
-      }
-      arrivals.lost += last === null ? 0 : sequence - last - 1;
-      last = sequence;
-      if (dropped === undefined) arrivals.frames.push({ sequence, atMs });
-      else {
-        arrivals.lost += 1;
-        arrivals.drops.push({ cause: `${dropped} at handler ${handler_id}`, afterMs: atMs - sinceMs });
-      }
-    };
-    const read = async (atMs: number) => {
-      const size = statSync(path).size;
-      if (size <= offset) return;
-      const file = await open(path);
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(size - offset), 0, size - offset, offset);
-      await file.close();
-      offset += bytesRead;
-      const lines = (rest + buffer.toString('utf8', 0, bytesRead)).split('\n');
-      rest = lines.pop()!;
-      for (const line of lines) take(line, atMs);
-    };
-    const watcher = watch(path, () => {
-      const atMs = performance.now();
-      reading = reading.then(() => read(atMs));
-    });
-    return arrivals;
+    return followArrivals(this.#journal());
   }
 
   /** Frames come at their pace again; then nothing is looked at any more. */

@@ -76,6 +76,7 @@ describe('a node is lost', () => {
   it('moves only the victims, tells each node once, and tells when frames flow again', async () => {
     const { id, client, camera, edge1, edge2, awaitEvent } = await running();
     camera.tell(id, 4, { last_sequence: 100 });
+    await cluster.heartbeats(2);
     const before = camera.puts.length;
     await edge1.kill();
     const replaced = await awaitEvent('session.replaced');
@@ -88,9 +89,11 @@ describe('a node is lost', () => {
     // What was in flight when the node died may still come out: that is not frames flowing again.
     expect(await messages()).not.toContainEqual(expect.stringContaining('flowing again'));
     await cluster.heartbeats(5);
-    camera.tell(id, 4, { last_sequence: 130 });
+    camera.tell(id, 4, { last_sequence: 130, processed: 18, drops_seen: { 'failover 1': 12 } });
     expect((await awaitEvent('session.recovered')).message).toMatch(
-      new RegExp(`^session ${id}: frames flowing again \\d+\\.\\d s after loss of edge-1$`),
+      new RegExp(
+        `^session ${id}: frames flowing again \\d+\\.\\d s after loss of edge-1 \\| 12 lost \\(between 100 and 130\\)$`,
+      ),
     );
     await cluster.heartbeats(3);
     expect(camera.puts.slice(before).map((put) => [put.generation, put.desired])).toEqual([

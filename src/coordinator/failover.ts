@@ -21,11 +21,13 @@ import {
   handlerStats,
   isInner,
   observedState,
+  type Recovery,
   type SessionRecord,
   type Suspension,
   sinkIds,
 } from './session-record.js';
 import type { SessionTable } from './session-table.js';
+import { lostWords, sinkTally } from './sink-tally.js';
 
 /** Nodes that are asked to take a handler that failed elsewhere; each costs one plan of a session that is otherwise fixed. */
 const EVADE_NODES_MAX = 64;
@@ -82,12 +84,13 @@ export class Failover {
       if (!failure.handlerIds.every((id) => isInner(stored.plan, id))) return false;
       record.failedOn.add(failure.nodeId);
       const plan = this.#planWithout(record, failure);
+      const watched = this.#watched(record);
       if (plan === null || !(await this.#store(record, stored.plan, plan))) return false;
       this.#replans += 1;
       record.problems.clear();
       const { session_id } = stored;
       const nodeName = this.#nameOf(failure.nodeId);
-      record.recovery = { nodeName, lostAt: clock.now(), sinceMs: clock.monotonicMs(), baseline: null };
+      record.recovery = { nodeName, lostAt: clock.now(), ...watched };
       const message = `session ${session_id}: ${failure.reason} | ${movesWords(stored.plan, plan)}`;
       events.emit({ kind: 'session.replaced', session_id, node_id: failure.nodeId, message });
       return true;
@@ -151,8 +154,16 @@ export class Failover {
     if (!flows) return;
     record.recovery = null;
     const seconds = (clock.now() - recovery.lostAt).toFixed(1);
-    const message = `session ${session_id}: frames flowing again ${seconds} s after loss of ${recovery.nodeName}`;
+    const lost = lostWords(recovery.tally, sinkTally(record, registry));
+    const message = `session ${session_id}: frames flowing again ${seconds} s after loss of ${recovery.nodeName} | ${lost}`;
     events.emit({ kind: 'session.recovered', session_id, message });
+  }
+
+  /** Before another plan is stored: what sinks tell is of the plan that counts. */
+  #watched(record: SessionRecord): Pick<Recovery, 'sinceMs' | 'tally' | 'baseline'> {
+    const { clock, registry } = this.#options;
+    const tally = record.recovery?.tally ?? sinkTally(record, registry);
+    return { sinceMs: clock.monotonicMs(), tally, baseline: null };
   }
 
   #missing({ nodeIds }: SessionRecord): number[] {
@@ -185,6 +196,7 @@ export class Failover {
       return;
     }
     const wasSuspended = record.suspension !== null;
+    const watched = this.#watched(record);
     const done = await table.update(record, (now) =>
       now.ended !== null || now.desired === 'stopped'
         ? null
@@ -198,7 +210,7 @@ export class Failover {
     if (missing.length > 0) {
       const lastSeen = Math.max(...missing.map((nodeId) => registry.get(nodeId)?.status.lastSeen ?? 0));
       const lostAt = lastSeen > 0 && stored.created_at < lastSeen ? lastSeen : clock.now();
-      record.recovery = { nodeName: names, lostAt, sinceMs: clock.monotonicMs(), baseline: null };
+      record.recovery = { nodeName: names, lostAt, ...watched };
     }
     const why = missing.length > 0 ? `${names} lost` : 'placed again';
     const moves = movesWords(stored.plan, result.plan);

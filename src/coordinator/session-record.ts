@@ -38,6 +38,8 @@ export interface Recovery {
   /** The newest answer of the lost node, wall clock s: the loss happened after it. */
   readonly lostAt: number;
   readonly sinceMs: number;
+  /** Of its sinks when it was placed again. */
+  readonly tally: SinkTally;
   /** last_sequence of each sink, newest before the new plan ran everywhere; null until then. */
   baseline: ReadonlyMap<number, number> | null;
 }

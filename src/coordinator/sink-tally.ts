@@ -53,6 +53,15 @@ export function sinkDifference(before: SinkTally, now: SinkTally): SinkDifferenc
   return { lost, duplicated };
 }
 
+/** `12 lost (between 1190 and 1230)`: the sequences that the sinks had come to before and after. */
+export function lostWords(before: SinkTally, now: SinkTally): string {
+  const difference = sinkDifference(before, now);
+  if (difference === null) return 'its sink began anew: orchestrator loss tells what was lost';
+  const lasts = [...before, ...now].map(([, { last }]) => last);
+  const where = difference.lost === 0 ? '' : ` (between ${Math.min(...lasts)} and ${Math.max(...lasts)})`;
+  return `${difference.lost} lost${where}`;
+}
+
 /** `0 lost, 0 duplicated` */
 export function differenceWords(difference: SinkDifference | null): string {
   if (difference === null) return 'its sink began anew: orchestrator loss tells what was lost';
