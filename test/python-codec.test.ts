@@ -21,7 +21,8 @@ function python(code: string, input: Buffer): Buffer {
 const size = fc.integer({ min: 1, max: 9 });
 const bytes = (length: number) =>
   fc.uint8Array({ minLength: length, maxLength: length }).map((data) => Buffer.from(data));
-const number = fc.double({ min: -1e6, max: 1e6, noNaN: true });
+/** Without -0, which JSON does not tell from 0. */
+const number = fc.double({ min: -1e6, max: 1e6, noNaN: true }).map((value) => value + 0);
 const anyPicture = fc
   .tuple(size, size)
   .chain(([width, height]) => bytes(width * height * 3).map((data) => ({ width, height, data })));
@@ -29,6 +30,13 @@ const anyBox = fc.record(
   {
     ...{ label: fc.string({ unit: 'grapheme' }), prob: number, x: number, y: number, w: number, h: number },
     note: fc.string(),
+    attributes: fc.dictionary(
+      fc.stringMatching(/^[a-z][a-z0-9_]{0,31}$/),
+      fc.oneof(number, fc.string({ maxLength: 64 })),
+      {
+        maxKeys: 4,
+      },
+    ),
     landmarks: fc.array(fc.tuple(number, number), { maxLength: 5 }),
     crop: anyPicture,
     embedding: fc

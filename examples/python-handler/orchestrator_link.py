@@ -98,8 +98,8 @@ class Bytes:
 
 @dataclass
 class Boxes:
-    """Detections: dicts with label, prob, x, y, w, h in pixels of the frame; optional note, landmarks ([x, y] pairs),
-    crop (a Picture) and embedding (an array of floats)."""
+    """Detections: dicts with label, prob, x, y, w, h in pixels of the frame; optional note, attributes (a dict of numbers
+    and texts), landmarks ([x, y] pairs), crop (a Picture) and embedding (an array of floats)."""
 
     frame_width: int
     frame_height: int
@@ -246,7 +246,7 @@ def _box(wire: Any, blobs: bytes) -> Dict[str, Any]:
     """A box as it is in the JSON, with its pixels and its embedding in place of where they are."""
     try:
         box = {key: wire[key] for key in ("label", "prob", "x", "y", "w", "h")}
-        for key in ("note", "landmarks"):
+        for key in ("note", "attributes", "landmarks"):
             if key in wire:
                 box[key] = wire[key]
         if "crop" in wire:

@@ -24,6 +24,21 @@ export interface Crop {
   readonly data: Buffer;
 }
 
+/** Facts by name: numbers, or short texts. Values from 0 to 1 are probabilities; one named `x_prob` is that of the text `x`. */
+export type BoxAttributes = Readonly<Record<string, number | string>>;
+/** Attributes of one box, and letters of a text among them. */
+export const ATTRIBUTES_MAX = 16;
+export const ATTRIBUTE_LETTERS_MAX = 64;
+export const ATTRIBUTE_NAME = /^[a-z][a-z0-9_]{0,31}$/;
+
+/** In one line: texts speak for themselves, numbers have their name before them, how sure a text is is left out. */
+export function attributesText(attributes: BoxAttributes = {}): string {
+  return Object.entries(attributes)
+    .filter(([name]) => !name.endsWith('_prob'))
+    .map(([name, value]) => (typeof value === 'string' ? value : `${name} ${Number(value.toFixed(2))}`))
+    .join(' ');
+}
+
 /** One detection. x, y (top left), w, h in pixels of the frame that the source emitted. */
 export interface Box {
   readonly label: string;
@@ -39,6 +54,8 @@ export interface Box {
   readonly landmarks?: readonly (readonly [number, number])[];
   /** L2-normalised feature vector of the recogniser. */
   readonly embedding?: Float32Array;
+  /** What models say of it beside the label: `age`, `gender`, `live`. */
+  readonly attributes?: BoxAttributes;
   /** Why a box has no name or no crop, for example `too small to recognize`. */
   readonly note?: string;
 }
@@ -70,6 +87,7 @@ export interface BoxRecord {
   w: number;
   h: number;
   note?: string;
+  attributes?: Record<string, number | string>;
   embedding?: number[];
 }
 

@@ -8,7 +8,14 @@ import type { Duplex } from 'node:stream';
 import Type from '#vendor/typebox.js';
 import { OrchestratorError, toOrchestratorError } from '../contracts/errors.js';
 import { POST_PACKET_BYTES_MAX } from '../contracts/limits.js';
-import type { Boxes, Payload, PayloadType } from '../contracts/packet.js';
+import {
+  ATTRIBUTE_LETTERS_MAX,
+  ATTRIBUTE_NAME,
+  ATTRIBUTES_MAX,
+  type Boxes,
+  type Payload,
+  type PayloadType,
+} from '../contracts/packet.js';
 import { schemaFaults } from '../contracts/schema.js';
 import type { Handler } from './define.js';
 import { POST_RETRY_AFTER_S, type PostedInput } from './posted-input.js';
@@ -125,6 +132,12 @@ function payloadOf(request: IncomingMessage, data: Buffer): Payload {
   throw new OrchestratorError('REQUEST_INVALID', `a frame of ${width}x${height} has ${data.length} bytes`);
 }
 
+const PostedAttributesSchema = Type.Record(
+  Type.String({ pattern: ATTRIBUTE_NAME.source }),
+  Type.Union([Type.Number(), Type.String({ maxLength: ATTRIBUTE_LETTERS_MAX })]),
+  { additionalProperties: false, maxProperties: ATTRIBUTES_MAX },
+);
+
 const PostedBoxesSchema = Type.Object({
   frame_width: Type.Integer({ minimum: 0, maximum: 0xffff_ffff }),
   frame_height: Type.Integer({ minimum: 0, maximum: 0xffff_ffff }),
@@ -137,6 +150,7 @@ const PostedBoxesSchema = Type.Object({
       w: Type.Number(),
       h: Type.Number(),
       note: Type.Optional(Type.String()),
+      attributes: Type.Optional(PostedAttributesSchema),
       embedding: Type.Optional(Type.Array(Type.Number())),
     }),
   ),
@@ -151,7 +165,7 @@ function boxesOf(data: Buffer): Boxes {
   }
   const faults = schemaFaults(PostedBoxesSchema, body);
   if (faults.length > 0) throw new OrchestratorError('REQUEST_INVALID', `boxes${faults.slice(0, 5).join('; boxes')}`);
-  const boxes = body.boxes.map(({ label, prob, x, y, w, h, note, embedding }) => ({
+  const boxes = body.boxes.map(({ label, prob, x, y, w, h, note, attributes, embedding }) => ({
     label,
     prob,
     x,
@@ -159,6 +173,7 @@ function boxesOf(data: Buffer): Boxes {
     w,
     h,
     ...(note === undefined ? {} : { note }),
+    ...(attributes === undefined ? {} : { attributes }),
     ...(embedding === undefined ? {} : { embedding: Float32Array.from(embedding) }),
   }));
   return { type: 'boxes', frame_width: body.frame_width, frame_height: body.frame_height, boxes };

@@ -1,5 +1,5 @@
 /** What both draw handlers do: boxes on a copy of their frame, and the same boxes as records in the metadata. */
-import type { Box, Boxes, BoxRecord, DataPacket, Frame } from '../contracts/packet.js';
+import type { Box, BoxAttributes, Boxes, BoxRecord, DataPacket, Frame } from '../contracts/packet.js';
 import type { ProcessingHandler, ProcessResult } from '../handler-kit/define.js';
 import { drawBoxes } from '../vision/images.js';
 import { inputAs } from './ports.js';
@@ -35,7 +35,7 @@ function scaledTo(frame: Frame, { boxes, frame_width, frame_height }: Boxes): re
 /** Exported for tests. */
 export function recordsOf(boxes: readonly Box[]): BoxRecord[] {
   let numbersLeft = EMBEDDING_NUMBERS_MAX;
-  return boxes.map(({ label, prob, x, y, w, h, note, embedding }) => {
+  return boxes.map(({ label, prob, x, y, w, h, note, attributes, embedding }) => {
     const record: BoxRecord = {
       label,
       prob: rounded(prob, 4),
@@ -45,12 +45,20 @@ export function recordsOf(boxes: readonly Box[]): BoxRecord[] {
       h: rounded(h, 1),
     };
     if (note !== undefined) record.note = note;
+    if (attributes !== undefined) record.attributes = roundedAttributes(attributes);
     if (embedding === undefined) return record;
     numbersLeft -= embedding.length;
     if (numbersLeft >= 0) record.embedding = Array.from(embedding, (value) => Number(value.toPrecision(7)));
     else record.note ??= `embedding left out: over ${EMBEDDING_NUMBERS_MAX} numbers in one packet`;
     return record;
   });
+}
+
+function roundedAttributes(attributes: BoxAttributes): Record<string, number | string> {
+  const entries = Object.entries(attributes);
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name, typeof value === 'string' ? value : rounded(value, 4)]),
+  );
 }
 
 function rounded(value: number, digits: number): number {

@@ -9,6 +9,7 @@ import { iou } from '../vision/geometry.js';
 import { cropWithMargin, decodePicture, encodeJpeg, resizeFrame } from '../vision/images.js';
 import { manifest as align } from './align/manifest.js';
 import { createProcessing, FACES_OF_SAMPLES, outputOf, packetOf, SAMPLE_DIR, samplePath } from './context.testing.js';
+import { manifest as describeFace } from './describe-face/manifest.js';
 import { manifest as detectFace } from './detect-face/manifest.js';
 import { manifest as dlibAlignRecognize } from './dlib-align-recognize/manifest.js';
 import { manifest as recognizeFace } from './recognize-face/manifest.js';
@@ -215,6 +216,50 @@ describe('recognize_face and dlib_align_recognize', () => {
     await expect(create(recognizeFace, { classifier: empty })).rejects.toMatchObject({ code: 'GALLERY_INVALID' });
     await expect(create(recognizeFace, { classifier: SAMPLE_DIR }, { allow: empty })).rejects.toMatchObject({
       code: 'SOURCE_FORBIDDEN',
+    });
+  });
+});
+
+describe('describe_face', () => {
+  // Three women of some 20 to 40 years.
+  test.each(['age_gender', 'faceres'])(
+    "%s tells age and gender of aligned faces and of a detector's",
+    async (model) => {
+      const handler = await create(describeFace, { models: [model] });
+      for (const input of [aligned, faces]) {
+        const told = await boxesFrom(handler, {
+          ...input,
+          boxes: input.boxes.map((box) => ({ ...box, attributes: { seen: 2 } })),
+        });
+        told.boxes.forEach(({ attributes, ...box }, index) => {
+          expect(box).toEqual(input.boxes[index]);
+          expect(attributes).toMatchObject({ seen: 2, gender: 'female' });
+          expect(attributes!.gender_prob).toBeGreaterThan(0.5);
+          expect(attributes!.age).toBeGreaterThan(15);
+          expect(attributes!.age).toBeLessThan(45);
+        });
+      }
+    },
+  );
+
+  test('antispoof and liveness tell a probability each', async () => {
+    const handler = await create(describeFace, { models: ['antispoof', 'liveness'], with_crop: false });
+    for (const { attributes, crop } of (await boxesFrom(handler, aligned)).boxes) {
+      expect(crop).toBeUndefined();
+      expect(Object.keys(attributes!)).toEqual(['real', 'live']);
+      for (const prob of Object.values(attributes!).map(Number)) expect(prob >= 0 && prob <= 1).toBe(true);
+    }
+  });
+
+  test('small faces, faces without pixels and models that tell nothing are named', async () => {
+    const handler = await create(describeFace);
+    const small = { ...aligned, boxes: [{ ...aligned.boxes[0]!, h: 40 }] };
+    expect((await boxesFrom(handler, small)).boxes).toMatchObject([{ note: 'too small to describe' }]);
+    const bare = { ...faces, boxes: [{ ...faces.boxes[0]!, crop: undefined }] };
+    await expect(handler.process([packetOf(bare)])).rejects.toThrow('has no crop; set with_crop');
+    await expect(create(describeFace, { models: ['age_gender', 'blazeface'] })).rejects.toMatchObject({
+      code: 'MODEL_NOT_FOUND',
+      message: 'no model blazeface tells attributes of faces; there are age_gender, faceres, antispoof, liveness',
     });
   });
 });

@@ -27,6 +27,10 @@ the frame. align keeps position and label. Recognisers keep the position and set
 face in the gallery, else \`unknown\`; without a gallery the label stays. \`prob\` stays the detector's.
 \`multiple: false\` keeps the best box of a frame only.
 
+\`attributes\` are facts by name beside the label, numbers or texts: describe_face adds \`age\` (years), \`gender\` with \`gender_prob\`,
+\`live\` and \`real\` (0..1) to those that are there. Draw handlers write them behind the label and hand them on, \`boxes.jsonl\`
+and pages show them.
+
 A crop is small because it travels between nodes. Objects smaller than the frame by far are found better in the
 frame than in a crop.
 `;

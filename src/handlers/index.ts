@@ -3,6 +3,7 @@ import type { HandlerManifest } from '../handler-kit/define.js';
 import { manifest as align } from './align/manifest.js';
 import { manifest as capture } from './capture/manifest.js';
 import { manifest as decode } from './decode/manifest.js';
+import { manifest as describeFace } from './describe-face/manifest.js';
 import { manifest as detectFace } from './detect-face/manifest.js';
 import { manifest as detectObject } from './detect-object/manifest.js';
 import { manifest as dlibAlignRecognize } from './dlib-align-recognize/manifest.js';
@@ -44,5 +45,6 @@ export const HANDLER_MANIFESTS: readonly HandlerManifest[] = [
   drawLabeledBoxes,
   detectFace,
   recognizeFace,
+  describeFace,
   ...external,
 ];

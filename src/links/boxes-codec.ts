@@ -4,7 +4,14 @@
  * for ever. Decoded crops are views into the packet's own buffer.
  */
 import { OrchestratorError } from '../contracts/errors.js';
-import type { Box, Boxes } from '../contracts/packet.js';
+import {
+  ATTRIBUTE_LETTERS_MAX,
+  ATTRIBUTE_NAME,
+  ATTRIBUTES_MAX,
+  type Box,
+  type BoxAttributes,
+  type Boxes,
+} from '../contracts/packet.js';
 
 interface WireBox {
   label: string;
@@ -14,6 +21,7 @@ interface WireBox {
   w: number;
   h: number;
   note?: string;
+  attributes?: BoxAttributes;
   landmarks?: (readonly [number, number])[];
   /** [width, height, offset] */
   crop?: [number, number, number];
@@ -41,12 +49,13 @@ export function encodeBoxes(payload: Boxes): EncodedBoxes {
 }
 
 function encodeBox(box: Box, index: number, put: (blob: Buffer) => number): WireBox {
-  const { label, prob, x, y, w, h, note, landmarks, crop, embedding } = box;
+  const { label, prob, x, y, w, h, note, attributes, landmarks, crop, embedding } = box;
   for (const [name, value] of Object.entries({ prob, x, y, w, h })) {
     if (!Number.isFinite(value)) throw malformed(`box ${index}: ${name} is ${value}`);
   }
   const wire: WireBox = { label: String(label), prob, x, y, w, h };
   if (note !== undefined) wire.note = String(note);
+  if (attributes !== undefined) wire.attributes = checkedAttributes(attributes, index);
   if (landmarks !== undefined) {
     if (!landmarks.every(isPoint)) throw malformed(`box ${index}: a landmark is not two finite numbers`);
     wire.landmarks = [...landmarks];
@@ -76,7 +85,8 @@ export function decodeBoxes(payload: Buffer, jsonBytes: number, frameWidth: numb
 
 function decodeBox(wire: unknown, index: number, blobs: Buffer): Box {
   if (typeof wire !== 'object' || wire === null) throw malformed(`box ${index} is not an object`);
-  const { label, prob, x, y, w, h, note, landmarks, crop, embedding } = wire as Partial<Record<keyof WireBox, unknown>>;
+  const known = wire as Partial<Record<keyof WireBox, unknown>>;
+  const { label, prob, x, y, w, h, note, attributes, landmarks, crop, embedding } = known;
   if (typeof label !== 'string') throw malformed(`box ${index}: label is not a string`);
   if (![prob, x, y, w, h].every(Number.isFinite)) throw malformed(`box ${index}: a number is missing`);
   if (note !== undefined && typeof note !== 'string') throw malformed(`box ${index}: note is not a string`);
@@ -93,8 +103,27 @@ function decodeBox(wire: unknown, index: number, blobs: Buffer): Box {
     ...(crop === undefined ? {} : { crop: decodeCrop(crop, index, blobs) }),
     ...(landmarks === undefined ? {} : { landmarks: landmarks as [number, number][] }),
     ...(embedding === undefined ? {} : { embedding: decodeEmbedding(embedding, index, blobs) }),
+    ...(attributes === undefined ? {} : { attributes: checkedAttributes(attributes, index) }),
     ...(note === undefined ? {} : { note }),
   };
+}
+
+/** Of a peer or to be sent: the same rules, so that whatever leaves is taken. */
+function checkedAttributes(attributes: unknown, index: number): BoxAttributes {
+  if (typeof attributes !== 'object' || attributes === null || Array.isArray(attributes)) {
+    throw malformed(`box ${index}: attributes are not an object`);
+  }
+  const entries = Object.entries(attributes);
+  if (entries.length > ATTRIBUTES_MAX) {
+    throw malformed(`box ${index}: has ${entries.length} attributes, at most ${ATTRIBUTES_MAX} are taken`);
+  }
+  for (const [name, value] of entries) {
+    const fits = typeof value === 'string' ? value.length <= ATTRIBUTE_LETTERS_MAX : Number.isFinite(value);
+    if (fits && ATTRIBUTE_NAME.test(name)) continue;
+    const bound = `a name of ${ATTRIBUTE_NAME.source} with a number or at most ${ATTRIBUTE_LETTERS_MAX} letters`;
+    throw malformed(`box ${index}: attribute ${JSON.stringify(name).slice(0, 40)} is not ${bound}`);
+  }
+  return attributes as BoxAttributes;
 }
 
 function decodeCrop(wire: unknown, index: number, blobs: Buffer): NonNullable<Box['crop']> {

@@ -24,6 +24,11 @@ const anyBox: fc.Arbitrary<Box> = fc
       w: anyNumber,
       h: anyNumber,
       note: fc.string(),
+      attributes: fc.dictionary(
+        fc.stringMatching(/^[a-z][a-z0-9_]{0,31}$/),
+        fc.oneof(anyNumber, fc.string({ maxLength: 64 })),
+        { maxKeys: 4 },
+      ),
       landmarks: fc.array(fc.tuple(anyNumber, anyNumber), { maxLength: 5 }),
       crop: fc
         .tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 9 }))
@@ -328,6 +333,9 @@ test.each([
   ['a frame whose size is wrong', { type: 'frame', width: 4, height: 4, data: Buffer.alloc(5) }],
   ['a crop whose size is wrong', boxesWith({ crop: { width: 2, height: 2, data: Buffer.alloc(11) } })],
   ['a coordinate that is not a number', boxesWith({ x: Number.NaN })],
+  ['an attribute that is no number', boxesWith({ attributes: { age: Number.NaN } })],
+  ['an attribute with a name of its own', boxesWith({ attributes: { 'Age in years': 1 } })],
+  ['an attribute that is long', boxesWith({ attributes: { gender: 'x'.repeat(65) } })],
   ['a landmark that is not a number', boxesWith({ landmarks: [[Number.POSITIVE_INFINITY, 1]] })],
 ] as const)('%s is refused by the sender, so that no receiver has to', (_, payload) => {
   const packet = { kind: 'data', sequence: 1, timestamp: 1, deadline: 0, payload, metadata: {} } as const;

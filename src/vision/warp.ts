@@ -3,7 +3,7 @@
  * Sources that are much larger than the result are halved first (each step the mean of 2 x 2 pixels), because bilinear
  * sampling alone skips pixels and aliases. What lies outside the source is black.
  */
-import type { Crop } from '../contracts/packet.js';
+import type { Box, Crop } from '../contracts/packet.js';
 import { expandRect, type Rect, type Similarity } from './geometry.js';
 
 /** Faces travel with this share of their width and height added on each side, so that another node can align them. */
@@ -37,6 +37,22 @@ export function sampleRect(source: Pixels, rect: Rect, width: number, height: nu
   const scaleX = rect.w / width;
   const scaleY = rect.h / height;
   return sample(source, { ax: scaleX, bx: 0, cx: rect.x, ay: 0, by: scaleY, cy: rect.y }, width, height);
+}
+
+/** `rect` (frame pixels) from the frame, or from the box's own crop, which shows the box grown by CROP_MARGIN. */
+export function sampleBox(box: Box, rect: Rect, side: number, frame?: Pixels): Crop {
+  if (frame) return sampleRect(frame, rect, side, side);
+  const crop = box.crop!;
+  const shown = expandRect(box, CROP_MARGIN);
+  const scaleX = crop.width / shown.w;
+  const scaleY = crop.height / shown.h;
+  const inside = {
+    x: (rect.x - shown.x) * scaleX,
+    y: (rect.y - shown.y) * scaleY,
+    w: rect.w * scaleX,
+    h: rect.h * scaleY,
+  };
+  return sampleRect(crop, inside, side, side);
 }
 
 /**

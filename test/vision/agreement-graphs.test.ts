@@ -8,6 +8,8 @@ import { runGraph } from './tfjs.testing.js';
 it.each([
   ['blazeface', 256],
   ['faceres', 224],
+  ['antispoof', 128],
+  ['liveness', 32],
   ['centernet', 512],
 ] as const)(
   '%s agrees with TensorFlow.js',

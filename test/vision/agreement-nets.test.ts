@@ -29,3 +29,12 @@ it('ssd_mobilenetv1 agrees with TensorFlow.js', async () => {
   expectAgreement(boxes, expected[0]!);
   expectAgreement(scores, expected[1]!);
 }, 120_000);
+
+it('age_gender agrees with TensorFlow.js', async () => {
+  const pixels = await squareSample(1, 112);
+  const expected = await runNet('age_gender', 'ageGenderNet', pixels, 112);
+  expect(expected).toHaveLength(2);
+  const { age, gender } = await runOnnx(await loadModel('age_gender'), pixels, 112);
+  expectAgreement(age, expected[0]!);
+  expectAgreement(gender, expected[1]!);
+}, 60_000);

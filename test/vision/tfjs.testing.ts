@@ -29,9 +29,14 @@ export interface TfTensor {
   data(): Promise<Float32Array>;
 }
 
+interface Ages {
+  readonly age: TfTensor;
+  readonly gender: TfTensor;
+}
+
 interface Net {
   loadFromWeightMap(weights: unknown): void;
-  forwardInput(input: unknown, size: number): TfTensor | { boxes: TfTensor[]; scores: TfTensor[] };
+  forwardInput(input: unknown, size: number): TfTensor | { boxes: TfTensor[]; scores: TfTensor[] } | Ages;
 }
 
 export interface Bundle {
@@ -116,7 +121,7 @@ function thin(shape: number[], data: Float32Array): Yardstick {
   return { shape, step, values: data.filter((_, index) => index % step === 0) };
 }
 
-/** The outputs of a face-api net for one square picture of raw bytes; ssd_mobilenetv1: boxes, then scores. */
+/** The outputs of a face-api net for one square picture of raw bytes; ssd_mobilenetv1: boxes, then scores; age_gender: age, then gender. */
 export function runNet(model: string, net: string, pixels: Uint8Array, size: number): Promise<Yardstick[]> {
   return yardstick(model, pixels, async () => {
     const bundle = await loadBundle();
@@ -124,6 +129,7 @@ export function runNet(model: string, net: string, pixels: Uint8Array, size: num
     bundle.nets[net]!.loadFromWeightMap(bundle.tf.io.decodeWeights(data, specs));
     const input = await bundle.toNetInput(bundle.tf.tensor4d(Float32Array.from(pixels), [1, size, size, 3]));
     const result = bundle.nets[net]!.forwardInput(input, size);
+    if ('age' in result) return [result.age, result.gender];
     return 'boxes' in result ? [result.boxes[0]!, result.scores[0]!] : [result];
   });
 }

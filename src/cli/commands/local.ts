@@ -1,6 +1,7 @@
 /** Commands that start a system of their own on this computer: `demo`, `run`, `up`. */
 import type { Command } from 'commander';
 import { tokenFromEnvironment } from '../../config/environment.js';
+import { attributesText } from '../../contracts/packet.js';
 import type { RunRecord, RunSummary } from '../../main/run.js';
 import { choiceLine } from '../../main/text/plan-text.js';
 import { left, ms, right, table } from '../../main/text/table.js';
@@ -136,7 +137,7 @@ export function recordTable(records: readonly RunRecord[]): string {
       ...(index === 0 ? [record.input, delay] : ['', '']),
       ...[box.label, box.prob.toFixed(3)],
       ...[box.x, box.y, box.w, box.h].map((value) => String(Math.round(value))),
-      box.note ?? '',
+      [attributesText(box.attributes), box.note ?? ''].filter((text) => text !== '').join('; '),
     ]);
   });
   const columns = [

@@ -14,7 +14,7 @@ export const INDEX_HTML = `<!doctype html>
 <main>
   <p id="state" role="status">waiting for the first frame</p>
   <img src="stream.mjpeg" alt="newest annotated frame">
-  <table><thead><tr><th>label</th><th>prob</th><th>note</th></tr></thead><tbody id="boxes"></tbody></table>
+  <table><thead><tr><th>label</th><th>prob</th><th>attributes</th><th>note</th></tr></thead><tbody id="boxes"></tbody></table>
 </main>
 <script>
   const state = document.getElementById('state');
@@ -28,7 +28,8 @@ export const INDEX_HTML = `<!doctype html>
       state.textContent = record.fps.toFixed(1) + ' fps, sequence ' + record.sequence + latency + input;
       rows.replaceChildren(...(record.boxes || []).map((box) => {
         const row = document.createElement('tr');
-        for (const text of [box.label, box.prob.toFixed(2), box.note || '']) row.insertCell().textContent = text;
+        const facts = Object.entries(box.attributes || {}).map(([name, value]) => name + ' ' + value).join(', ');
+        for (const text of [box.label, box.prob.toFixed(2), facts, box.note || '']) row.insertCell().textContent = text;
         return row;
       }));
     } catch { state.textContent = 'no answer; trying again'; }
