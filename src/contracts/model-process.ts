@@ -8,6 +8,8 @@ import type { Problem } from './errors.js';
 export interface ModelChoice {
   /** Name in the catalogue of the node, or of an imported model. */
   readonly model: string;
+  /** Of an imported model of several nets: the one that is not the first. */
+  readonly part?: string | undefined;
   readonly gpu: boolean | 'auto';
 }
 

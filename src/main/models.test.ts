@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -58,6 +58,20 @@ test('an imported model is listed, shown with its time here, verified, and told 
   const file = join(cacheDir, 'imported', 'mine.onnx');
   writeFileSync(file, readFileSync(file).fill(0, 200, 300));
   expect(await verdictsOf('mine')).toMatchObject([{ ok: false, detail: expect.stringContaining('has changed since') }]);
+});
+
+test('of a model of several nets each one is verified', async () => {
+  const model = await addModel({ path: await tiny(), name: 'mine' }, options());
+  const file = (ending: string) => join(cacheDir, 'imported', `mine.${ending}`);
+  copyFileSync(file('onnx'), file('second.onnx'));
+  writeFileSync(file('json'), JSON.stringify({ ...model, parts: { second: model.sha256 } }));
+  expect(await verifyModels(options(), ['mine'])).toMatchObject([
+    { ok: true, detail: expect.stringMatching(/second load$/) },
+  ]);
+  writeFileSync(file('second.onnx'), 'other bytes');
+  expect(await verifyModels(options(), ['mine'])).toMatchObject([
+    { ok: false, detail: expect.stringMatching(/mine\.second\.onnx has changed since/) },
+  ]);
 });
 
 test('without npm a known model is refused with what else can be done; an unknown one by name', async () => {

@@ -142,12 +142,14 @@ export async function verifyModels(options: ModelsOptions, names: readonly strin
   const missing = names.filter((name) => !here.some((one) => one.name === name));
   const verdicts: Verdict[] = missing.map((name) => ({ name, ok: false, detail: 'is not on this node' }));
   for (const facts of here.filter(({ name }) => names.length === 0 || names.includes(name))) {
-    verdicts.push(await verdictOf(facts, options));
+    const parts = Object.keys(imported.find(({ name }) => name === facts.name)?.parts ?? {});
+    verdicts.push(await verdictOf(facts, parts, options));
   }
   return [...verdicts, ...bad];
 }
 
-async function verdictOf(facts: ModelFacts, options: ModelsOptions): Promise<Verdict> {
+/** @param parts the nets of the model beside its first */
+async function verdictOf(facts: ModelFacts, parts: readonly string[], options: ModelsOptions): Promise<Verdict> {
   const { name, sha256 } = facts;
   const expected = MODELS.find((row) => row.name === name)?.sha256 ?? sha256;
   if (sha256 !== expected) {
@@ -155,7 +157,10 @@ async function verdictOf(facts: ModelFacts, options: ModelsOptions): Promise<Ver
   }
   try {
     const ms = await measuredMs(facts, options);
-    return { name, ok: true, detail: `sha256 ${sha256.slice(0, 12)}, runs in ${ms!.toFixed(1)} ms` };
+    // What runs after the first net needs what that one found; that they load tells that they are whole.
+    for (const part of parts) await (await createEngine(name, { ...options, part })).dispose();
+    const others = parts.length === 0 ? '' : `; ${parts.join(' and ')} load`;
+    return { name, ok: true, detail: `sha256 ${sha256.slice(0, 12)}, runs in ${ms!.toFixed(1)} ms${others}` };
   } catch (error) {
     return { name, ok: false, detail: error instanceof Error ? error.message : String(error) };
   }

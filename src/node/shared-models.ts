@@ -76,7 +76,7 @@ export class SharedModels {
   /** Resolves when the model is loaded. Throws why it cannot be. */
   async open(choice: ModelChoice, holder: ModelHolder): Promise<ModelLease> {
     if (this.#closed) throw new OrchestratorError('MODEL_EXITED', `model ${choice.model}: the node is closing`);
-    const key = JSON.stringify([choice.model, choice.gpu]);
+    const key = JSON.stringify([choice.model, choice.part, choice.gpu]);
     const entry = this.#entries.get(key) ?? this.#start(key, choice, holder.cpuMs);
     entry.holders.add(holder);
     const release = (): void => {
@@ -94,7 +94,8 @@ export class SharedModels {
 
   views(): SharedModelView[] {
     return [...this.#entries.values()].map(({ choice, process, holders }) => ({
-      ...{ model: choice.model, pid: process.pid, threads: process.threads, restarts: process.restarts },
+      model: choice.part === undefined ? choice.model : `${choice.model} ${choice.part}`,
+      ...{ pid: process.pid, threads: process.threads, restarts: process.restarts },
       holders: [...holders].map(({ session_id, handler_id }) => ({ session_id, handler_id })),
       users: process.status?.users ?? [],
     }));

@@ -7,9 +7,9 @@ import type { EngineThreadOptions, FromThread } from './engine-thread.js';
 const tell = (message: FromThread): void => parentPort!.postMessage(message);
 const fail = (thrown: unknown): void => tell({ type: 'failed', problem: toOrchestratorError(thrown).toProblem() });
 
-async function load({ model, gpu, threads, cacheDir }: EngineThreadOptions): Promise<void> {
+async function load({ model, part, gpu, threads, cacheDir }: EngineThreadOptions): Promise<void> {
   const onProgress = (message: string): void => tell({ type: 'progress', message });
-  const engine = await createEngine(model, { gpu, threads, cacheDir, onProgress });
+  const engine = await createEngine(model, { part, gpu, threads, cacheDir, onProgress });
   parentPort!.on('message', (pixels: PixelBatch) => void run(engine, pixels).catch(fail));
   tell({ type: 'ready', provider: engine.provider, batches: engine.batches });
 }
