@@ -1,9 +1,9 @@
 /**
- * One, two and four sessions of one node on the same model, each with its own and all with one that they share: memory of
- * the processes that hold models, frames per second of all sessions together, time of a packet in the handler. Sources are
+ * One to three sessions of one node on the same model, each with its own and all with one that they share: memory of the
+ * processes that hold models (pages that several have in common, as Node's program is, count once), frames per second of all sessions together, time of a packet in the handler. Sources are
  * as fast as they are taken. And what one call costs through a model process, against the same model in this process.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ import { builtInTypes } from '#src/main/handler-types.js';
 import { hostEntry, modelEntry } from '#src/main/package-facts.js';
 import { createNodeAgent } from '#src/node/index.js';
 import { DEFAULT_HOST_BOUNDS } from '#src/node/options.js';
-import { processMemoryMb } from '#src/node/proc-stats.js';
+import { parseKbField } from '#src/node/proc-stats.js';
 import { SharedModels } from '#src/node/shared-models.js';
 import { systemClock } from '#src/std/clock.js';
 import { silentLogger } from '#src/std/logger.js';
@@ -26,13 +26,19 @@ import { type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
 
 const PICTURES = join(dirname(createRequire(import.meta.url).resolve('@vladmandic/face-api/package.json')), 'demo');
-const SESSIONS = [1, 2, 4];
-/** Models are loaded and threads are warm; then for so long, s. */
-const MEASURED_S = 3;
+const SESSIONS = [1, 2, 3];
+/** More rounds would take longer than they tell. */
+const ROUNDS_MAX = 3;
+/** Packets of each session until threads are warm, and how long they may take, ms. */
+const WARM_PACKETS = 3;
+const WARM_MS_MAX = 60_000;
+/** Then for so long, s. */
+const MEASURED_S = 2;
 const CALLS = 20;
 const UNITS = { memory: 'MiB', throughput: 'packets/s', p50: 'ms', p95: 'ms', call: 'ms' };
 
-export async function runShare({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
+export async function runShare({ rounds: asked, rawFile }: BenchContext): Promise<BenchRow[]> {
+  const rounds = Math.min(asked, ROUNDS_MAX);
   const options = { bench: 'vision', units: UNITS, lessIsBetter: ['memory', 'p50', 'p95', 'call'], rounds, rawFile };
   const cases = SESSIONS.flatMap((count) =>
     [false, true].map((share) => ({ name: sessionsName(count, share), measure: () => measureSessions(count, share) })),
@@ -80,7 +86,11 @@ async function measureSessions(count: number, share: boolean): Promise<Record<st
     const detectors = async (): Promise<ObservedHandler[]> =>
       (await client.listSessions()).map(({ handlers }) => handlers[1]!);
     const processed = async () => (await detectors()).map(({ stats }) => stats?.processed ?? 0);
-    while ((await processed()).some((packets) => packets < 5)) await sleep(100);
+    const warmMs = performance.now() + WARM_MS_MAX;
+    while ((await processed()).some((packets) => packets < WARM_PACKETS)) {
+      if (performance.now() > warmMs) throw new Error(`${count} sessions have not begun in ${WARM_MS_MAX / 1000} s`);
+      await sleep(100);
+    }
     const before = await processed();
     const startMs = performance.now();
     await sleep(MEASURED_S * 1000);
@@ -88,11 +98,11 @@ async function measureSessions(count: number, share: boolean): Promise<Record<st
     const elapsedS = (performance.now() - startMs) / 1000;
     const packets = after.reduce((sum, { stats }, index) => sum + (stats?.processed ?? 0) - before[index]!, 0);
     const pids = new Set(after.flatMap(({ pid, shared_models = [] }) => [pid, ...shared_models.map((one) => one.pid)]));
-    const memories = await Promise.all([...pids].map((pid) => processMemoryMb(pid!)));
+    const memories = await Promise.all([...pids].map((pid) => proportionalMb(pid!)));
     const mean = (value: (handler: ObservedHandler) => number) =>
       after.reduce((sum, handler) => sum + value(handler), 0) / count;
     return {
-      memory: memories.reduce<number>((sum, mb) => sum + (mb ?? 0), 0),
+      memory: memories.reduce((sum, mb) => sum + mb, 0),
       throughput: packets / elapsedS,
       p50: mean(({ stats }) => stats?.service_ms_p50 ?? 0),
       p95: mean(({ stats }) => stats?.service_ms_p95 ?? 0),
@@ -102,6 +112,11 @@ async function measureSessions(count: number, share: boolean): Promise<Record<st
     await agent.close();
     await rm(dataDir, { recursive: true, force: true });
   }
+}
+
+/** What of the machine's memory is the process's: a page that n processes have is a n-th of each. MiB. */
+async function proportionalMb(pid: number): Promise<number> {
+  return parseKbField(await readFile(`/proc/${pid}/smaps_rollup`, 'latin1'), 'Pss') ?? Number.NaN;
 }
 
 /** Calls of one thread and one client: the difference is the way to the process and back. */

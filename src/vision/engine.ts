@@ -22,7 +22,19 @@ export interface EngineOptions extends ModelCacheOptions {
   readonly shared?: SharedModels | null;
   /** Told the duration of each run, ms: what of a call is the model's, for benches. */
   readonly onRun?: (ms: number) => void;
+  /** ONNX Runtime as it is installed, when not given. */
+  readonly loadRuntime?: () => Promise<Runtime>;
 }
+
+/** What is called of ONNX Runtime. */
+export interface Runtime {
+  readonly InferenceSession: { create(model: Uint8Array, options: SessionOptions): Promise<InferenceSession> };
+  readonly Tensor: typeof Tensor;
+  /** Its CUDA libraries are there; whether they work shows when a model is loaded. */
+  hasCuda(): boolean;
+}
+
+type SessionOptions = InferenceSession.SessionOptions;
 
 /** RGB bytes as frames hold them: batch x height x width x 3. */
 export interface PixelBatch {
@@ -51,23 +63,23 @@ export interface Engine {
  * @throws GPU_UNAVAILABLE (gpu: true without CUDA), MODEL_NOT_FOUND, MODEL_INVALID; with `shared` also MODEL_EXITED
  */
 export async function createEngine(model: string, options: EngineOptions = {}): Promise<Engine> {
-  if (options.shared) return openSharedEngine({ model, gpu: options.gpu ?? false }, options.shared, options.onRun);
-  const runtime = await import('onnxruntime-node');
-  const hasCuda = options.gpu ? cudaInstalled() : false;
-  const gpu = options.gpu ?? false;
+  const { gpu = false, part, shared, onRun, loadRuntime = installedRuntime } = options;
+  if (shared) return openSharedEngine({ model, part, gpu }, shared, onRun);
+  const runtime = await loadRuntime();
+  const hasCuda = gpu !== false && runtime.hasCuda();
   if (gpu === true && !hasCuda) throw gpuUnavailable(model);
   const bytes = await loadModel(model, options);
   const threads = options.threads ?? 1;
   const create = (providers: string[]) => runtime.InferenceSession.create(bytes, sessionOptions(threads, providers));
-  if (gpu !== false && hasCuda) {
+  if (hasCuda) {
     try {
-      return new OrtEngine(await create(['cuda', 'cpu']), 'cuda', runtime.Tensor, options.onRun);
+      return new OrtEngine(await create(['cuda', 'cpu']), 'cuda', runtime.Tensor, onRun);
     } catch (error) {
       if (gpu === true) throw gpuUnavailable(model, error);
     }
   }
   try {
-    return new OrtEngine(await create(['cpu']), 'cpu', runtime.Tensor, options.onRun);
+    return new OrtEngine(await create(['cpu']), 'cpu', runtime.Tensor, onRun);
   } catch (error) {
     throw new OrchestratorError(
       'MODEL_INVALID',
@@ -78,17 +90,24 @@ export async function createEngine(model: string, options: EngineOptions = {}): 
   }
 }
 
+export async function installedRuntime(): Promise<Runtime> {
+  const { InferenceSession, Tensor } = await import('onnxruntime-node');
+  return { InferenceSession, Tensor, hasCuda: cudaInstalled };
+}
+
 /** The package lists CUDA on every Linux, but its libraries are a separate download that may not be there. */
-export function cudaInstalled(): boolean {
+function cudaInstalled(): boolean {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node');
   const libraries = join(dirname(entry), '..', 'bin', 'napi-v6', process.platform, process.arch);
   const name = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so';
   return existsSync(join(libraries, name));
 }
 
-function sessionOptions(threads: number, executionProviders: string[]): InferenceSession.SessionOptions {
+function sessionOptions(threads: number, executionProviders: string[]): SessionOptions {
   return {
     executionProviders,
+    // A plan of all activations in one block takes another 40 MiB and saves no time that could be measured.
+    enableMemPattern: false,
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',

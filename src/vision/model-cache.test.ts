@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chooseSize, findModel, MODELS } from './catalogue.js';
 import { convertGraph } from './convert-graph.js';
-import { createEngine, cudaInstalled } from './engine.js';
+import { createEngine, installedRuntime, type Runtime } from './engine.js';
 import { defaultCacheDir, describeModel, loadModel } from './model-cache.js';
 import { halfToFloat } from './tfjs-weights.js';
 
@@ -108,14 +108,33 @@ describe('engine', () => {
     await expect(engine.run({ data, batch: 3, height: 112, width: 112 })).rejects.toThrow(/disposed/);
   });
 
-  it.skipIf(cudaInstalled())('runs on the CPU where gpu: auto finds no CUDA', async () => {
-    const engine = await createEngine('face_landmark_68_tiny', { cacheDir, gpu: 'auto' });
+  /** ONNX Runtime of a machine without CUDA, or with a provider that is there but does not work. */
+  const runtimeWith = (cuda: 'none' | 'broken') => async (): Promise<Runtime> => {
+    const { InferenceSession, Tensor } = await installedRuntime();
+    return {
+      Tensor,
+      hasCuda: () => cuda === 'broken',
+      InferenceSession: {
+        async create(model, options) {
+          if (!options.executionProviders!.includes('cuda')) return InferenceSession.create(model, options);
+          throw new Error('CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version');
+        },
+      },
+    };
+  };
+
+  it.each(['none', 'broken'] as const)('runs on the CPU where gpu: auto finds a CUDA that is %s', async (cuda) => {
+    const options = { cacheDir, gpu: 'auto', loadRuntime: runtimeWith(cuda) } as const;
+    const engine = await createEngine('face_landmark_68_tiny', options);
     expect(engine.provider).toBe('cpu');
     await engine.dispose();
   });
 
-  it.skipIf(cudaInstalled())('refuses gpu: true where there is no CUDA', async () => {
-    const refused = createEngine('face_landmark_68_tiny', { cacheDir, gpu: true });
-    await expect(refused).rejects.toMatchObject({ code: 'GPU_UNAVAILABLE', message: /no CUDA provider/ });
+  it.each([
+    ['none', /gpu: true, but this installation has no CUDA provider; use "auto" or false/],
+    ['broken', /gpu: true, but Error: CUDA failure 35: CUDA driver version is insufficient .*; use "auto" or false/],
+  ] as const)('refuses gpu: true with the reason where CUDA is %s', async (cuda, message) => {
+    const refused = createEngine('face_landmark_68_tiny', { cacheDir, gpu: true, loadRuntime: runtimeWith(cuda) });
+    await expect(refused).rejects.toMatchObject({ code: 'GPU_UNAVAILABLE', message });
   });
 });

@@ -15,12 +15,12 @@ import { chooseSize, findModel, MODELS, type ModelRow, type Task } from './catal
 import { convertGraph, type TfNode } from './convert-graph.js';
 import { convertNet, type NetName } from './convert-nets.js';
 import type { Fit } from './images.js';
-import { findImported, type ImportedModel, readImported } from './imported-models.js';
+import type { ImportedModel } from './imported-models.js';
 import { writeWhole } from './model-files.js';
 import { type ManifestGroup, readWeights, type Weights } from './tfjs-weights.js';
 
 /** To be raised whenever the converters write something else from the same weights. */
-const CONVERTER_VERSION = 3;
+const CONVERTER_VERSION = 4;
 
 export type Progress = (message: string) => void;
 
@@ -59,11 +59,14 @@ export type AnyModel =
 /** @throws MODEL_NOT_FOUND naming the models there are, of the task when one is given */
 export async function resolveModel(name: string, cacheDir = defaultCacheDir(), task?: Task): Promise<AnyModel> {
   if (!MODELS.some((row) => row.name === name)) {
-    const imported = await findImported(name, cacheDir);
+    const imported = await (await imports()).findImported(name, cacheDir);
     if (imported !== null && (task === undefined || imported.task === task)) return { row: null, imported };
   }
   return { row: findModel(name, task), imported: null };
 }
+
+/** Loaded when somebody asks for such a model: checking descriptions takes 18 MiB, which every model process would have. */
+const imports = () => import('./imported-models.js');
 
 /** The input that a detector's frames are fitted into. @throws MODEL_NOT_FOUND for a side that the model does not take */
 export function inputOf({ row, imported }: AnyModel, size?: number): { width: number; height: number; fit: Fit } {
@@ -85,7 +88,7 @@ export function inputOf({ row, imported }: AnyModel, size?: number): { width: nu
 export async function loadModel(name: string, options: ModelCacheOptions = {}): Promise<Uint8Array> {
   const { cacheDir = defaultCacheDir(), onProgress = () => {} } = options;
   const { row, imported } = await resolveModel(name, cacheDir);
-  if (imported !== null) return readImported(imported, cacheDir, options.part);
+  if (imported !== null) return (await imports()).readImported(imported, cacheDir, options.part);
   const source = await readSource(row);
   const path = join(cacheDir, `${row.name}-v${CONVERTER_VERSION}-${source.sha256.slice(0, 32)}.onnx`);
   const cached = await readVerified(path);
