@@ -27,13 +27,14 @@ import type { Logger } from '../std/logger.js';
 import type { Drains } from './drains.js';
 import type { EventLog } from './event-log.js';
 import { movesWords } from './failover.js';
+import { Lateness } from './lateness.js';
 import type { Mover } from './mover.js';
 import type { NodePace } from './node-pace.js';
 import type { NodeChange, NodeRegistry } from './node-registry.js';
 import type { CoordinatorBounds } from './options.js';
 import { NEW_SESSION, type Planner } from './planner.js';
 import type { Reconciler } from './reconciler.js';
-import { handlerStats, observedState, type SessionRecord, sinkIds } from './session-record.js';
+import { observedState, type SessionRecord } from './session-record.js';
 import type { SessionTable } from './session-table.js';
 
 export interface PlanningLoopOptions {
@@ -69,6 +70,7 @@ export class PlanningLoop {
   readonly #rules: LoopRules;
   #state: LoopState = NO_LOOP_STATE;
   readonly #drift = new Drift();
+  readonly #lateness: Lateness;
   #driftMs = Number.NEGATIVE_INFINITY;
   #nodeEvents: LoopEvent[] = [];
   #known: ReadonlySet<number> = new Set();
@@ -81,6 +83,7 @@ export class PlanningLoop {
   constructor(options: PlanningLoopOptions) {
     this.#options = options;
     this.#rules = { ...DEFAULT_LOOP_RULES, ...options.rules };
+    this.#lateness = new Lateness(options);
   }
 
   start(): void {
@@ -192,7 +195,7 @@ export class PlanningLoop {
       ...pace.observe(registry.all(), table.active()),
       ...this.#waiting(),
       ...this.#drifted(),
-      ...table.active().flatMap((record) => latencyMissed(record, registry)),
+      ...this.#lateness.missed(table.active()),
     ];
   }
 
@@ -295,14 +298,4 @@ function goalWords({ fps, latency_ms_max }: Objective): string {
 function accuracyWords(before: SessionPlan, after: SessionPlan): string {
   const [was, is] = [before, after].map(({ accuracy }) => accuracy.toFixed(3));
   return was === is ? '' : ` | accuracy ${was} -> ${is}`;
-}
-
-/** Measured at the slowest sink, against what the session was promised. */
-function latencyMissed(record: SessionRecord, registry: NodeRegistry): LoopEvent[] {
-  const { session_id, request, plan } = record.stored;
-  const bound = request.objective?.latency_ms_max;
-  if (bound === undefined || observedState(record, registry) !== 'running') return [];
-  const p95 = sinkIds(plan).map((id) => handlerStats(record, registry, id)?.end_to_end_ms_p95 ?? 0);
-  const measured_ms = Math.max(...p95);
-  return measured_ms > bound ? [{ kind: 'latency_missed', session_id, measured_ms }] : [];
 }

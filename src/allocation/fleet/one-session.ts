@@ -4,10 +4,11 @@
  */
 import { OrchestratorError } from '../../contracts/errors.js';
 import type { FleetPlanned, FleetSnapshot } from '../../contracts/fleet.js';
-import { type Allocator, ORCHESTRATOR, placedAsIs, placedOf, placementsOf, searchOf } from './allocator.js';
+import { seededRandom } from '../../std/prng.js';
+import { type Allocator, beforeOf, ORCHESTRATOR, placedAsIs, placedOf, placementsOf, STICKINESS } from './allocator.js';
 import { placeFault, promiseFault, roomFault, wayFault } from './faults.js';
 import { Fleet, type Task } from './model.js';
-import type { FleetSearch } from './search.js';
+import { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
 import { verifyFleet } from './verify-fleet.js';
 
@@ -33,7 +34,11 @@ export class OneSession {
     this.#others = new Set(
       tasks.flatMap(({ session }) => (session.session_id === sessionId ? [] : [session.session_id])),
     );
-    this.search = searchOf(this.fleet, { seed: SEED, iterations: 0, held: this.#others });
+    this.search = new FleetSearch({
+      ...{ fleet: this.fleet, random: seededRandom(SEED), stickiness: STICKINESS },
+      before: tasks.map((task, index) => (index === this.index ? beforeOf(this.fleet, task) : null)),
+      fixed: Uint8Array.from(tasks, (_, index) => (index === this.index ? 0 : 1)),
+    });
     tasks.forEach((task, index) => {
       const placed = index === this.index ? null : placedAsIs(this.fleet, task, this.appraiser);
       if (placed !== null) this.search.keep(index, placed);

@@ -165,7 +165,8 @@ class FleetCheck {
       done.set(id, ms);
       return ms;
     };
-    const latencyMs = Math.max(...variant.handlers.map((one) => doneMs(one.handler_id)));
+    // Of one that is held nobody asks how long it takes.
+    const latencyMs = this.#holding ? 0 : Math.max(...variant.handlers.map((one) => doneMs(one.handler_id)));
     const accuracy = variant.handlers.reduce(
       (product, one) => product * stages.get(one.handler_id)!.alternative.accuracy,
       variant.accuracy,
