@@ -9,8 +9,7 @@ import type { FleetNode, FleetPath, FleetService, FleetSession, FleetSnapshot } 
 import type { PlanRequest, Profile, SessionPlan } from '../contracts/plan.js';
 import { costParams, modelKey } from '../contracts/plan.js';
 import type { GraphHandler, Service, Variant } from '../contracts/service.js';
-import { isDialable, linkFigures } from './link-figures.js';
-import type { LinkTable } from './link-table.js';
+import { isDialable, linkFigures, type MeasuredLinks } from './link-figures.js';
 import type { RegisteredNode } from './node-registry.js';
 import { variantOf } from './plan-variant.js';
 import { placementOf, type SessionRecord, sinkIds, sourceIds } from './session-record.js';
@@ -31,7 +30,7 @@ export interface FleetInput {
   /** Sessions that have not ended. */
   readonly records: readonly SessionRecord[];
   readonly profiles: readonly Profile[];
-  readonly links: LinkTable;
+  readonly links: MeasuredLinks;
   /** Times that packets take longer on a node now; profiles have it in them. */
   slownessOf(nodeId: number): number;
   requestOf(record: SessionRecord): PlanRequest | null;
@@ -124,7 +123,7 @@ function loadedMb(nodeId: number, { sessions }: RegisteredNode['status'], holdin
 const isMeasured = (from: string) => from === 'link' || from === 'probe';
 
 /** Ways between nodes that were measured, or that do not exist; everywhere else the tree tells enough. */
-export function pathsOf(nodes: readonly RegisteredNode[], measured: LinkTable): FleetPath[] {
+export function pathsOf(nodes: readonly RegisteredNode[], measured: MeasuredLinks): FleetPath[] {
   return nodes.flatMap((source) =>
     nodes.flatMap((target): FleetPath[] => {
       if (target === source) return [];

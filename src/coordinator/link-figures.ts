@@ -6,12 +6,14 @@ import type { LinkFigure } from '../contracts/plan.js';
 import type { LinkTable } from './link-table.js';
 import type { RegisteredNode } from './node-registry.js';
 
+export type MeasuredLinks = Pick<LinkTable, 'rtt' | 'mbit'>;
+
 export interface LinkFigures {
   readonly rtt: LinkFigure;
   readonly mbit: LinkFigure;
 }
 
-export function linkFigures(source: RegisteredNode, target: RegisteredNode, measured: LinkTable): LinkFigures {
+export function linkFigures(source: RegisteredNode, target: RegisteredNode, measured: MeasuredLinks): LinkFigures {
   const [from, to] = [source.file.node_id, target.file.node_id];
   const rtt = measured.rtt(from, to);
   return {

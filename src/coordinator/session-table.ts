@@ -21,7 +21,10 @@ import type { ProfileCache } from './profiles.js';
 import { placementOf, planNodes, recordOf, type SessionRecord } from './session-record.js';
 import { findService, sessionService, wishes } from './session-request.js';
 
-/** Nodes as quick as they are now, or as usual: an order of an operator, or what runs already, is not refused for what passes. */
+/**
+ * Nodes and links as quick as they are now; or as usual, links then at the rates that node files grant: an order of an
+ * operator, or what runs already, is not refused for what passes.
+ */
 export type Pace = 'now' | 'usual';
 
 /** Ended sessions that stay in memory and in listings; older ones are read from the store when they are asked for. */
@@ -87,10 +90,14 @@ export class SessionTable {
     return this.#version;
   }
 
-  #pace(when: Pace): Pick<FleetInput, 'profiles' | 'slownessOf'> {
-    const { pace, profiles } = this.#options;
-    if (when === 'usual') return { profiles: profiles.current, slownessOf: () => 1 };
-    return { profiles: pace.profiles(profiles.current), slownessOf: (nodeId) => pace.factorOf(nodeId) };
+  #pace(when: Pace): Pick<FleetInput, 'profiles' | 'slownessOf' | 'links'> {
+    const { pace, profiles, links } = this.#options;
+    if (when === 'usual') {
+      const granted = { rtt: links.rtt.bind(links), mbit: () => null };
+      return { profiles: profiles.current, slownessOf: () => 1, links: granted };
+    }
+    const slownessOf = (nodeId: number) => pace.factorOf(nodeId);
+    return { profiles: pace.profiles(profiles.current), slownessOf, links };
   }
 
   /** What handlers were measured to need. */
@@ -113,9 +120,9 @@ export class SessionTable {
 
   /** The whole cluster, and every session that has not ended with where it runs; `extra` in the place of its session. */
   fleet(extra?: FleetInput['extra'], pace: Pace = 'now'): FleetSnapshot {
-    const { registry, links, services } = this.#options;
+    const { registry, services } = this.#options;
     return fleetSnapshot({
-      ...{ nodes: registry.all(), services, records: this.active(), links, ...this.#pace(pace) },
+      ...{ nodes: registry.all(), services, records: this.active(), ...this.#pace(pace) },
       requestOf: (record) => this.planRequest(record),
       extra,
     });
