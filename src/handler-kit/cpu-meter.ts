@@ -9,7 +9,18 @@ const TASKS = '/proc/self/task';
 /** Threads whose waits are read: more than a host with every pool has. */
 const THREADS_MAX = 256;
 
+/** Periods that the share of waiting is taken over: a packet that waited long did so in several. */
+const PERIODS = 10;
+
 export interface CpuUse {
+  /** Of the period, ms. */
+  readonly cpuMs: number;
+  /** Share of the time at work, 0..1, in which it waited for a core; over the last PERIODS. */
+  readonly waiting: number;
+}
+
+interface Period {
+  readonly busyMs: number;
   readonly cpuMs: number;
   /** Of all threads together, ms. */
   readonly waitedMs: number;
@@ -25,17 +36,43 @@ export class CpuMeter {
   #cpu = process.cpuUsage();
   /** By thread. */
   #waitedMs = readWaits();
+  readonly #periods: Period[] = [];
 
-  /** Since the last call, or since it was made. */
-  take(): CpuUse {
+  /** Begins anew: what was used until now is nobody's work. */
+  reset(): void {
+    this.#measure(0);
+    this.#periods.length = 0;
+  }
+
+  /** Ends a period in which the process was at work for `busyMs`. */
+  take(busyMs: number): CpuUse {
+    const period = this.#measure(busyMs);
+    this.#periods.push(period);
+    if (this.#periods.length > PERIODS) this.#periods.shift();
+    return { cpuMs: period.cpuMs, waiting: waitingShare(this.#periods) };
+  }
+
+  #measure(busyMs: number): Period {
     const { user, system } = process.cpuUsage(this.#cpu);
     this.#cpu = process.cpuUsage();
     const before = this.#waitedMs;
     this.#waitedMs = readWaits();
     let waitedMs = 0;
     for (const [thread, ms] of this.#waitedMs) waitedMs += Math.max(0, ms - (before.get(thread) ?? 0));
-    return { cpuMs: (user + system) / 1000, waitedMs };
+    return { busyMs, cpuMs: (user + system) / 1000, waitedMs };
   }
+}
+
+/**
+ * Of the time at work, the part that threads wanted a core in, times the part of that in which they had none. The share is
+ * taken to be the same for every handler of the process; one that waits for other things than cores has less of the first.
+ */
+export function waitingShare(periods: readonly Period[]): number {
+  const sum = (of: (period: Period) => number) => periods.reduce((total, period) => total + of(period), 0);
+  const [busyMs, waitedMs] = [sum((one) => one.busyMs), sum((one) => one.waitedMs)];
+  const wantedMs = waitedMs + sum((one) => one.cpuMs);
+  if (busyMs <= 0 || waitedMs <= 0) return 0;
+  return Math.min(1, wantedMs / busyMs) * (waitedMs / wantedMs);
 }
 
 function readWaits(): Map<string, number> {
@@ -52,19 +89,4 @@ function readWaits(): Map<string, number> {
     // No /proc here.
   }
   return waits;
-}
-
-/**
- * Time of a packet with a core free for every thread that is ready, ms: `serviceMs` without the part of its `busyMs` in
- * which its threads waited for one. The share of waiting is taken to be the same in every part of the work.
- */
-export function uncontendedMs(
-  { serviceMs, busyMs }: { serviceMs: number; busyMs: number },
-  { cpuMs, waitedMs }: CpuUse,
-  speed: number,
-): number {
-  if (waitedMs <= 0) return serviceMs;
-  const wantedMs = cpuMs + waitedMs;
-  const lostMs = (Math.min(busyMs, wantedMs) * waitedMs) / wantedMs;
-  return Math.max(0, serviceMs - lostMs / speed);
 }

@@ -237,7 +237,7 @@ export class HandlerHost {
     if (this.#state !== 'ready' && this.#state !== 'running') return;
     this.#state = 'running';
     // What it took to get here is no packet's.
-    this.#cpu.take();
+    this.#cpu.reset();
     this.#links.start();
     for (const { runner } of this.#handlers.values()) if (runner instanceof SourceRunner) runner.run();
   }
@@ -263,7 +263,6 @@ export class HandlerHost {
 
   #flush(): void {
     const config = this.#config;
-    const { cpuMs, waitedMs } = this.#cpu.take();
     if (config === null) return;
     const now = this.#options.clock.now();
     const handlers = [...this.#handlers.values()];
@@ -271,15 +270,10 @@ export class HandlerHost {
     for (const posted of this.#posted.values()) posted.account.flush();
     const busy = handlers.map((one) => one.takeBusyMs());
     const total = busy.reduce((sum, ms) => sum + ms, 0);
+    const { cpuMs, waiting } = this.#cpu.take(total);
     const share = (index: number): number => (total > 0 ? busy[index]! / total : 1 / handlers.length);
     const profile = handlers
-      .map((one, index) =>
-        one.profile(config, now, {
-          busyMs: busy[index]!,
-          cpuMs: cpuMs * share(index),
-          waitedMs: waitedMs * share(index),
-        }),
-      )
+      .map((one, index) => one.profile(config, now, { cpuMs: cpuMs * share(index), waiting }, busy[index]!))
       .filter((sample): sample is ProfileSample => sample !== null);
     const links = handlers.flatMap((one) => one.linkInfo(config, now));
     const report = this.#telemetry?.flush(profile, links);

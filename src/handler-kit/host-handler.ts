@@ -15,7 +15,7 @@ import type { Logger } from '../std/logger.js';
 import { Account } from './account.js';
 import { allowedCommand } from './allowed-command.js';
 import { allowedPath, allowedUrl } from './allowed-path.js';
-import { type CpuUse, uncontendedMs } from './cpu-meter.js';
+import type { CpuUse } from './cpu-meter.js';
 import { Deadlines } from './deadlines.js';
 import type { Handler, HandlerContext, HandlerManifest, ModelSharing } from './define.js';
 import {
@@ -125,12 +125,15 @@ export class HostedHandler {
     return busyMs;
   }
 
-  /** `work` of this period in this process; null when nothing was processed in it but what warms it up. */
-  profile(config: HostConfig, timestamp: number, work: CpuUse & { readonly busyMs: number }): ProfileSample | null {
+  /**
+   * What a packet needed in this period, in which `use` was the handler's part of what its process used and `busyMs` its
+   * time at work; null when nothing was processed in it but what warms it up.
+   */
+  profile(config: HostConfig, timestamp: number, use: CpuUse, busyMs: number): ProfileSample | null {
     const period = this.runner.meter.period();
     if (period === null) return null;
-    const counted = work.busyMs > 0 ? Math.min(1, period.busyMs / work.busyMs) : 1;
-    const used = { cpuMs: work.cpuMs * counted, waitedMs: work.waitedMs * counted };
+    const cpuMs = busyMs > 0 ? use.cpuMs * Math.min(1, period.busyMs / busyMs) : use.cpuMs;
+    const serviceMs = Math.max(0, period.serviceMs - (period.busyMs * use.waiting) / this.#speed);
     const elsewhereMs = this.#work.cpuMs;
     this.#work.cpuMs = 0;
     return {
@@ -140,10 +143,10 @@ export class HostedHandler {
       handler_type: this.manifest.handler_type_id,
       profile_key: this.#profileKey,
       packets: period.packets,
-      service_ms: uncontendedMs(period, used, this.#speed) / period.packets,
+      service_ms: serviceMs / period.packets,
       service_ms_p95: period.serviceMsP95,
       queue_ms: period.queueMs / period.packets,
-      cpu_ms: (used.cpuMs + elsewhereMs) / period.packets,
+      cpu_ms: (cpuMs + elsewhereMs) / period.packets,
       out_bytes: period.emitted === 0 ? 0 : period.outBytes / period.emitted,
     };
   }
