@@ -15,8 +15,8 @@ import { refusedOf } from './refusal.js';
 import type { FleetSearch } from './search.js';
 import { Appraiser, type Placed, type State } from './state.js';
 
-/** Attempts to make room for one session. */
-const EJECTIONS_PER_SESSION = 4;
+/** Attempts to make room for one session, every other one at dear prices: with 4 three of 100 more stay out on a full fleet. */
+const EJECTIONS_PER_SESSION = 12;
 
 export class Round {
   readonly changes = new Map<number, LoopReason>();
@@ -134,17 +134,18 @@ export class Round {
   }
 
   #makeRoomFor(task: number): void {
-    for (let tries = 0; tries < EJECTIONS_PER_SESSION && this.#placed(task) === null; tries++) this.#makeRoom(task);
+    for (let tries = 0; tries < EJECTIONS_PER_SESSION && this.#placed(task) === null; tries++)
+      this.#makeRoom(task, tries % 2 === 1);
   }
 
   #placed(task: number): Placed | null {
     return this.state.placed[task] ?? null;
   }
 
-  #makeRoom(task: number): void {
+  #makeRoom(task: number, dear: boolean): void {
     const before = [...this.state.placed];
     const homeless = new Set(this.#homeless);
-    if (!this.#search.eject(task)) {
+    if (!this.#search.eject(task, dear)) {
       restore(this.#search, before);
       return;
     }

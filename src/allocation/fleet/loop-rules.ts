@@ -50,9 +50,9 @@ export interface LoopRules {
 
 export const DEFAULT_LOOP_RULES: LoopRules = {
   seed: 1,
-  iterationsMin: 300,
-  iterationsPerSession: 15,
-  iterationsMax: 5_000,
+  iterationsMin: 100,
+  iterationsPerSession: 2,
+  iterationsMax: 2_000,
   confirmS: 3,
   dwellS: 30,
   improvePeriodS: 30,

@@ -181,10 +181,10 @@ export class FleetSearch {
     return this.#router.route({ task: one, candidates, before: null, stickiness: 0, ignoreCapacity: true });
   }
 
-  /** One attempt to admit a refused task by placing at most EJECTED_MAX others anew. */
-  eject(task: number): boolean {
+  /** One attempt to admit a refused task by placing at most EJECTED_MAX others anew; `dear`: so that they take less. */
+  eject(task: number, dear = false): boolean {
     this.#setScale(PRICE_SCALE_EMPTY);
-    this.#step(task, EJECTED_MAX);
+    this.#step(task, EJECTED_MAX, dear);
     return this.state.placed[task] !== null;
   }
 
