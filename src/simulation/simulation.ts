@@ -154,13 +154,11 @@ class Simulation {
   }
 
   #second(atS: number): void {
-    const { world } = this.#plane;
     if (this.#rateNoise > 0) {
       for (const run of this.#runs.values()) run.rate = this.#noise.uniform(1 - this.#rateNoise, 1 + this.#rateNoise);
     }
     const isFilming = this.#calendar.nowMs <= this.#filmUntilMs;
     if (isFilming) {
-      this.#hears(this.#telemetry.overloads(world));
       this.#hears(this.#telemetry.missed(this.#runs.values(), this.#accounts, this.#calendar.nowMs));
       if (atS % PROFILE_PERIOD_S === 0) {
         const profiles = this.#telemetry.profiles();

@@ -14,8 +14,6 @@ export interface Station<J> {
   submit(job: J, workMs: number): void;
   /** Takes out everything that waits or is served; nothing of it is done. */
   clear(): J[];
-  /** Server time used so far, ms. */
-  busyMs(): number;
 }
 
 export interface StationOptions<J> {
@@ -37,7 +35,6 @@ export class FifoStation<J> implements Station<J> {
   #waiting: Waiting<J>[] = [];
   #first = 0;
   #served = new Set<Waiting<J>>();
-  #busyMs = 0;
 
   constructor(options: StationOptions<J>) {
     this.#options = options;
@@ -57,16 +54,10 @@ export class FifoStation<J> implements Station<J> {
     return all.map(({ job }) => job);
   }
 
-  /** Counted when a job is done. */
-  busyMs(): number {
-    return this.#busyMs;
-  }
-
   #serve(one: Waiting<J>): void {
     this.#served.add(one);
     this.#options.calendar.after(one.workMs, () => {
       if (!this.#served.delete(one)) return;
-      this.#busyMs += one.workMs;
       const next = this.#next();
       if (next !== undefined) this.#serve(next);
       this.#options.done(one.job);
@@ -98,7 +89,6 @@ export class SharedStation<J> implements Station<J> {
   /** Service that each job has had since the start, ms: all of them get the same. */
   #served = 0;
   #atMs = 0;
-  #busyMs = 0;
   /** Only the newest appointment counts. */
   #appointment = 0;
 
@@ -127,11 +117,6 @@ export class SharedStation<J> implements Station<J> {
     return all;
   }
 
-  busyMs(): number {
-    this.#advance();
-    return this.#busyMs;
-  }
-
   /** Of one job's server. */
   #rate(): number {
     return Math.min(1, this.#options.servers / Math.max(1, this.#jobs.size));
@@ -140,10 +125,7 @@ export class SharedStation<J> implements Station<J> {
   #advance(): void {
     const { nowMs } = this.#options.calendar;
     const passed = nowMs - this.#atMs;
-    if (passed > 0 && this.#jobs.size > 0) {
-      this.#served += passed * this.#rate();
-      this.#busyMs += passed * this.#rate() * this.#jobs.size;
-    }
+    if (passed > 0 && this.#jobs.size > 0) this.#served += passed * this.#rate();
     this.#atMs = nowMs;
   }
 

@@ -1,5 +1,5 @@
 /**
- * What nodes measure and the coordinator hears of: needs of handlers, busy cores, late sessions. As in the product, the
+ * What nodes measure and the coordinator hears of: needs of handlers, and late sessions. As in the product, the
  * service time of a packet is wall time in the handler, so it contains what other work on the node took from it.
  */
 import type { LoopEvent } from '../allocation/fleet/loop-rules.js';
@@ -7,15 +7,10 @@ import type { Profile } from '../contracts/plan.js';
 import type { Accounts } from './accounts.js';
 import type { Sample } from './data-plane.js';
 import type { SessionRun } from './session-run.js';
-import type { World } from './world.js';
 
 /** Profiles are of the last minutes, in periods; both as the product has them. */
 const PERIODS = 120;
 export const PROFILE_PERIOD_S = 5;
-
-/** Share of its cores that is in use when a node counts as overloaded, and over how long. */
-const BUSY_SHARE = 0.9;
-const BUSY_WINDOW_S = 5;
 
 interface Sums {
   packets: number;
@@ -36,7 +31,6 @@ const NO_SUMS = (): Sums => ({ packets: 0, serviceMs: 0, cpuMs: 0, bytes: 0 });
 
 export class Telemetry {
   readonly #needs = new Map<string, Need>();
-  readonly #busy = new Map<number, number[]>();
 
   sample({ stage, serviceMs, cpuMs, bytes }: Sample): void {
     let need = this.#needs.get(stage.needId);
@@ -70,19 +64,6 @@ export class Telemetry {
   }
 
   /** Called every second. */
-  overloads(world: World): LoopEvent[] {
-    const events: LoopEvent[] = [];
-    for (const [node_id, { cpu, facts, up }] of world.nodes) {
-      const history = this.#busy.get(node_id) ?? [];
-      history.push(cpu.busyMs());
-      if (history.length > BUSY_WINDOW_S + 1) history.shift();
-      this.#busy.set(node_id, history);
-      const busy = (history.at(-1)! - history[0]!) / (facts.cpu_cores * BUSY_WINDOW_S * 1000);
-      if (up && busy > BUSY_SHARE) events.push({ kind: 'overload', node_id });
-    }
-    return events;
-  }
-
   missed(runs: Iterable<SessionRun>, accounts: Accounts, nowMs: number): LoopEvent[] {
     const events: LoopEvent[] = [];
     for (const { facts, pipeline } of runs) {

@@ -159,22 +159,18 @@ export class Round {
     for (const one of others) this.changes.set(one, 'made_room');
   }
 
-  /** Nodes and sessions whose trouble is confirmed. */
+  /** Nodes that carry too much by what is measured now, and sessions that are late. */
   relieve(): void {
     const { tasks, nodes, capacity } = this.#fleet;
     const { atS } = this.#input;
-    nodes.forEach(({ node_id }, node) => {
-      const used = this.state.used[node]!;
-      const isHot = isConfirmed(this.#before, `node ${node_id}`, atS, this.#rules);
-      const most = Math.min(capacity[node]!, used * (1 - this.#rules.relief));
-      if (isHot) this.#relieveNode(node, most);
-      else if (used > capacity[node]! * (1 + this.#rules.slack)) this.#relieveNode(node, capacity[node]!);
+    nodes.forEach((_, node) => {
+      if (this.state.used[node]! > capacity[node]! * (1 + this.#rules.slack)) this.#relieveNode(node, capacity[node]!);
     });
     tasks.forEach((task, index) => {
       const placed = this.#placed(index);
       const { session_id } = task.session;
       if (placed === null || this.changes.has(index) || this.#fixed.has(session_id)) return;
-      const isLate = isConfirmed(this.#before, `session ${session_id}`, atS, this.#rules);
+      const isLate = isConfirmed(this.#before, session_id, atS, this.#rules);
       if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index, isLate);
     });
   }

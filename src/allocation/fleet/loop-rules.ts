@@ -5,15 +5,13 @@
 
 import type { FleetSnapshot } from '../../contracts/fleet.js';
 
-/** Something that has happened since the last call. `overload` and `latency_missed` are repeated for as long as they last. */
+/** Something that has happened since the last call. `latency_missed` is repeated for as long as it lasts. */
 export type LoopEvent =
   | { readonly kind: 'arrival' | 'departure'; readonly session_id: number }
   | { readonly kind: 'node_lost' | 'node_joined' | 'node_drained'; readonly node_id: number }
   | { readonly kind: 'link_changed' | 'profile_drift' }
   /** Packets take longer there than they used to, or no more; the snapshot has it in it. */
   | { readonly kind: 'node_slowed' | 'node_recovered'; readonly node_id: number }
-  /** Measured: its cores are busier than may be promised, whatever the profiles say. */
-  | { readonly kind: 'overload'; readonly node_id: number }
   /** Measured end to end p95 above the session's bound. */
   | { readonly kind: 'latency_missed'; readonly session_id: number; readonly measured_ms: number };
 
@@ -23,13 +21,13 @@ export interface LoopRules {
   readonly iterationsMin: number;
   readonly iterationsPerSession: number;
   readonly iterationsMax: number;
-  /** An overload or a missed latency must last so long before anybody moves: shorter ones pass by themselves. */
+  /** A missed latency must last so long before anybody moves: shorter ones pass by themselves. */
   readonly confirmS: number;
   /** A session that was placed stays so long, unless it cannot. */
   readonly dwellS: number;
   /** Between two improvements: the slow time scale. */
   readonly improvePeriodS: number;
-  /** Nothing must have been refused, lost or overloaded for so long before accuracy rises again. */
+  /** Nothing must have been refused, lost, slow or late for so long before accuracy rises again. */
   readonly calmS: number;
   /** Handlers of sessions that could have stayed which may move within `budgetWindowS`: at least so many, */
   readonly movesMax: number;
@@ -69,14 +67,14 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
 
 /** What the loop remembers from call to call. Immutable. */
 export interface LoopState {
-  /** By `node 3` or `session 7`: since when it is in trouble. */
-  readonly troubleSinceS: ReadonlyMap<string, number>;
+  /** By session_id, since when it is late. */
+  readonly lateSinceS: ReadonlyMap<number, number>;
   /** By session_id, when it was placed last by this loop. */
   readonly placedAtS: ReadonlyMap<number, number>;
   /** Moves of sessions that could have stayed. */
   readonly moves: readonly { readonly atS: number; readonly handlers: number }[];
   readonly improvedAtS: number;
-  /** Last refusal, loss or overload. */
+  /** Last refusal, loss, slow node or missed latency. */
   readonly troubledAtS: number;
   /** Something has happened that an improvement has not seen yet. */
   readonly isNews: boolean;
@@ -85,7 +83,7 @@ export interface LoopState {
 }
 
 export const NO_LOOP_STATE: LoopState = {
-  troubleSinceS: new Map(),
+  lateSinceS: new Map(),
   placedAtS: new Map(),
   moves: [],
   improvedAtS: Number.NEGATIVE_INFINITY,
@@ -100,18 +98,15 @@ const NEWS: ReadonlySet<LoopEvent['kind']> = new Set([
 ]);
 
 const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set([
-  ...(['node_lost', 'node_drained', 'node_slowed', 'overload', 'latency_missed'] as const),
+  ...(['node_lost', 'node_drained', 'node_slowed', 'latency_missed'] as const),
 ]);
 
 /** The state with the events in it; trouble that is not told again has passed. */
 export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: number, rules: LoopRules): LoopState {
-  const keys = events.flatMap((event) => {
-    if (event.kind === 'overload') return [`node ${event.node_id}`];
-    return event.kind === 'latency_missed' ? [`session ${event.session_id}`] : [];
-  });
+  const late = events.flatMap((event) => (event.kind === 'latency_missed' ? [event.session_id] : []));
   return {
     ...state,
-    troubleSinceS: new Map(keys.map((key) => [key, state.troubleSinceS.get(key) ?? atS])),
+    lateSinceS: new Map(late.map((id) => [id, state.lateSinceS.get(id) ?? atS])),
     moves: state.moves.filter((one) => atS - one.atS < rules.budgetWindowS),
     isNews: state.isNews || events.some(({ kind }) => NEWS.has(kind)),
     // The first improvement comes a period after the loop has begun, and a session that others placed dwells as well.
@@ -124,8 +119,14 @@ export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: 
   };
 }
 
-export function isConfirmed({ troubleSinceS }: LoopState, key: string, atS: number, { confirmS }: LoopRules): boolean {
-  const since = troubleSinceS.get(key);
+/** Whether the session has been late for long enough. */
+export function isConfirmed(
+  { lateSinceS }: LoopState,
+  sessionId: number,
+  atS: number,
+  { confirmS }: LoopRules,
+): boolean {
+  const since = lateSinceS.get(sessionId);
   return since !== undefined && atS - since >= confirmS;
 }
 
@@ -156,7 +157,7 @@ export function tightened(
 ): FleetSnapshot {
   const late = new Map<number, number>();
   for (const event of events) {
-    if (event.kind === 'latency_missed' && isConfirmed(state, `session ${event.session_id}`, atS, rules))
+    if (event.kind === 'latency_missed' && isConfirmed(state, event.session_id, atS, rules))
       late.set(event.session_id, event.measured_ms);
   }
   if (late.size === 0) return snapshot;

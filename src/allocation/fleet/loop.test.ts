@@ -323,22 +323,6 @@ describe('the planning loop', () => {
     expect(variants()).toEqual(['large', 'large']);
   });
 
-  test('an overload moves nobody before it is confirmed, and then as few as will do', () => {
-    const rig = new Rig(small(1));
-    rig.at(0, ...arrivals(1));
-    const [first] = rig.running[0]!.previous!.slice(1);
-    const hot: LoopEvent = { kind: 'overload', node_id: first!.node_id };
-    expect(rig.at(100, hot)).toEqual([]);
-    expect(rig.at(102)).toEqual([]);
-    expect(rig.at(104, hot)).toEqual([]);
-    const relieved = rig.at(108, hot);
-    expect(relieved.map((one) => one.kind === 'place' && one.why)).toEqual(['relieved']);
-    // It has just been placed: the same again leaves it alone for a while.
-    const again: LoopEvent = { kind: 'overload', node_id: rig.running[0]!.previous![1]!.node_id };
-    rig.at(110, again);
-    expect(rig.at(120, again)).toEqual([]);
-  });
-
   test('a session that is measured late goes where less is predicted', () => {
     const rig = new Rig(small(1));
     rig.at(0, ...arrivals(1));

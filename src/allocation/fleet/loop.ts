@@ -11,7 +11,7 @@
  *
  * Two time scales. At once: sessions whose node is gone and sessions that wait are placed and nobody else moves, and
  * drained nodes are left; for those without room others make room, in cheaper variants where that is what it takes, within the migration budget;
- * confirmed overload and missed latency are relieved one session at a time, never at the price of a refusal. Slowly,
+ * nodes that carry too much and sessions that are late are relieved one session at a time, never at the price of a refusal. Slowly,
  * and only in calm: a sticky search that may raise accuracy again, into a part of what is free.
  */
 import { OrchestratorError } from '../../contracts/errors.js';
@@ -30,7 +30,7 @@ export type LoopReason =
   | 'left'
   /** Makes room for others. */
   | 'made_room'
-  /** Its node was overloaded, or it was late. */
+  /** Its node carries too much, or it was late. */
   | 'relieved'
   /** In calm: more accuracy, or less load. */
   | 'improved';
