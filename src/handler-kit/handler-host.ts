@@ -83,7 +83,7 @@ export class HandlerHost {
         void this.#configured.then(() => this.#run());
         break;
       case 'drain':
-        void this.#configured.then(() => this.#drain());
+        void this.#configured.then(() => this.#drain(message.replaced));
         break;
       case 'stop':
         void this.stop();
@@ -242,16 +242,21 @@ export class HandlerHost {
     for (const { runner } of this.#handlers.values()) if (runner instanceof SourceRunner) runner.run();
   }
 
-  async #drain(): Promise<void> {
+  async #drain(replaced: boolean): Promise<void> {
     this.#state = 'draining';
     for (const posted of this.#posted.values()) posted.refuse();
-    this.#links.release();
+    this.#links.release(replaced);
     const runners = [...this.#handlers.values()].map(({ runner }) => runner);
     await Promise.all(runners.map((runner) => (runner instanceof SourceRunner ? runner.silence() : undefined)));
     const poll = setInterval(() => {
-      if (!runners.every(isDrained)) return;
+      const isEmpty = replaced && this.#links.areCut;
+      if (!runners.every((runner) => isDrained(runner, isEmpty ? 0 : DRAIN_QUIET_MS))) return;
       clearInterval(poll);
       this.#flush();
+      // Whoever reads from here dials the host that takes over. What a source has settled its open links tell.
+      if (isEmpty && !runners.some((runner) => runner instanceof SourceRunner)) {
+        for (const { outputs } of runners) outputs.close();
+      }
       this.#options.send({ type: 'drained' });
     }, DRAIN_POLL_MS);
     this.#timers.push(poll);
@@ -281,8 +286,8 @@ export class HandlerHost {
   }
 }
 
-function isDrained(runner: HandlerRunner | SourceRunner): boolean {
+function isDrained(runner: HandlerRunner | SourceRunner, quietMs: number): boolean {
   if (!runner.outputs.flushed) return false;
   if (runner instanceof SourceRunner) return true;
-  return runner.meter.ended || (runner.idle && performance.now() - runner.activeMs >= DRAIN_QUIET_MS);
+  return runner.meter.ended || (runner.idle && performance.now() - runner.activeMs >= quietMs);
 }

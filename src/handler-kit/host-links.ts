@@ -17,7 +17,7 @@ import { AwaitedLink, LinkPusher } from '../links/push.js';
 import { acceptLink, socketDial } from '../links/upgrade.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
-import type { HostedHandler } from './host-handler.js';
+import type { HostedHandler, InputLink } from './host-handler.js';
 import { type HostConfig, type HostLink, type LinkAddress, linkPath } from './host-protocol.js';
 import { linkKey } from './outputs.js';
 import { HandlerRunner } from './runner.js';
@@ -76,12 +76,28 @@ export class HostLinks {
     this.#pushers.clear();
   }
 
-  /** The host drains: links that their senders dial are let go, so that they dial the host that takes over. */
-  release(): void {
-    for (const { inputs } of this.#options.handlers.values()) {
-      for (const { link, receiver } of inputs.values()) if (link.awaited === true) receiver.close();
+  /**
+   * The host drains: links that their senders dial are let go, so that they dial the host that takes over; when there is
+   * one (`replaced`), those that it dials itself are not dialled again once it has them.
+   */
+  release(replaced: boolean): void {
+    for (const { link, receiver } of this.#incoming()) {
+      if (link.awaited === true) receiver.close();
+      else if (replaced) receiver.leave();
     }
     this.#awaited.clear();
+  }
+
+  /** Whether nothing can come in any more. */
+  get areCut(): boolean {
+    return this.#incoming().every(({ receiver }) => !receiver.connected);
+  }
+
+  /** Those from other hosts. */
+  #incoming(): InputLink[] {
+    const { handlers } = this.#options;
+    const inputs = [...handlers.values()].flatMap((one) => [...one.inputs.values()]);
+    return inputs.filter(({ link }) => !handlers.has(link.source_handler));
   }
 
   /** A peer's upgrade request for `path`. */

@@ -70,8 +70,11 @@ export type ToHost =
   | { readonly type: 'preload' }
   /** Sources begin to emit. */
   | { readonly type: 'run' }
-  /** Sources stop; what is in flight is processed; then `drained` is answered. */
-  | { readonly type: 'drain' }
+  /**
+   * Sources stop; what is in flight is processed; then `drained` is answered. `replaced`: other hosts take its handlers'
+   * links over, so what it has lost it does not dial again, and who reads from it is let go as soon as it is empty.
+   */
+  | { readonly type: 'drain'; readonly replaced: boolean }
   /** Close handlers and exit 0. */
   | { readonly type: 'stop' }
   | { readonly type: 'ping'; readonly id: number }

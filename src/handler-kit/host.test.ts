@@ -1,6 +1,6 @@
 /** Real handler hosts: forked processes joined by Unix sockets and TCP, killed while packets flow. Needs the built program. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, symlinkSync, unlinkSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -223,7 +223,7 @@ test('drain: sources fall silent, what is in flight arrives, and the host ends o
   const hosts = await Promise.all(configs.map(start));
   await vi.waitFor(() => (journal().length > 20 ? undefined : never('progress')), { timeout: WAIT_MS });
   for (const host of hosts) {
-    host.send({ type: 'drain' });
+    host.send({ type: 'drain', replaced: false });
     await host.first('drained');
   }
   const emitted = (await hosts[0]!.status())[0]!.stats.emitted;
@@ -243,12 +243,32 @@ test('a relay moves to another host while packets flow: nothing lost, nothing tw
   moved.send({ type: 'run' });
   const links = configs[2]!.links.map((link) => ({ ...link, dial: { kind: 'unix', path: socketPath } as const }));
   sink!.send({ type: 'configure', config: { ...configs[2]!, generation: 2, links } });
-  old!.send({ type: 'drain' });
+  old!.send({ type: 'drain', replaced: true });
   await old!.first('drained');
   old!.send({ type: 'stop' });
   await ended(journal);
   expect(journal()).toEqual(whole(packets));
   expect((await moved.status())[0]!.stats.processed).toBeGreaterThan(0);
+});
+
+test('a host that is replaced where it is lets its reader go as soon as it is empty', async () => {
+  const packets = 1000;
+  const { configs, journal } = chainConfigs({ params: { 0: { packets, pause_ms: 1 } } });
+  const [address, socketPath] = ['relay', 'new.sock'].map((name) => join(directory(), name));
+  // As at an agent: one address, and whichever host is the newest behind it.
+  symlinkSync(configs[1]!.socketPath, address!);
+  const links = configs[2]!.links.map((link) => ({ ...link, dial: { kind: 'unix', path: address! } as const }));
+  const moved = new TestHost({ ...configs[1]!, generation: 2, socketPath: socketPath! });
+  await moved.first('ready');
+  const [, old] = await Promise.all([configs[0]!, configs[1]!, { ...configs[2]!, links }].map(start));
+  await vi.waitFor(() => (journal().length > 50 ? undefined : never('progress')), { timeout: WAIT_MS, interval: 2 });
+  unlinkSync(address!);
+  symlinkSync(socketPath!, address!);
+  moved.send({ type: 'run' });
+  old!.send({ type: 'drain', replaced: true });
+  // It is not told to stop: the sink hears only from here that somebody else is there.
+  await ended(journal);
+  expect(journal()).toEqual(whole(packets));
 });
 
 test('links of other nodes come through the agent as sockets', async () => {

@@ -70,6 +70,8 @@ export class LinkReceiver {
   /** Sequence of the end, once it came. */
   #end: number | null = null;
   #closed = false;
+  /** Another host takes the link over: it is read until it is cut, and not dialled again. */
+  #leaving = false;
   #problem: string | null = null;
 
   constructor(options: LinkReceiverOptions) {
@@ -143,6 +145,13 @@ export class LinkReceiver {
     if (sequence <= this.#settled) return;
     this.#settled = sequence;
     this.#ackLater(0);
+  }
+
+  /** Another host takes the link over: what comes until it is cut is read, and it is not dialled again. */
+  leave(): void {
+    this.#leaving = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   close(): void {
@@ -223,6 +232,7 @@ export class LinkReceiver {
     if (wasOpen) this.#options.onDoubt?.();
     if (this.#problem !== reason) this.#options.logger.warn({ ...this.#options.link, reason }, 'link is down');
     this.#problem = reason;
+    if (this.#leaving) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#connect();

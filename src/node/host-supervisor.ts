@@ -147,14 +147,17 @@ export class HostSupervisor {
     this.#setState('running');
   }
 
-  /** Resolves when what was in flight is processed, or at the bound; the newest figures are there then. */
-  async drain(): Promise<void> {
+  /**
+   * Resolves when what was in flight is processed, or at the bound; the newest figures are there then. `replaced`: other
+   * hosts take its handlers' links over.
+   */
+  async drain(replaced: boolean): Promise<void> {
     this.#wantsRun = false;
     const process = this.#process;
     if (process === null || (this.#state !== 'running' && this.#state !== 'ready')) return;
     this.#drained = deferred();
     this.#setState('draining');
-    process.send({ type: 'drain' });
+    process.send({ type: 'drain', replaced });
     const { drainTimeoutMs } = this.#options.bounds;
     if (!(await within(drainTimeoutMs, this.#drained.promise, process.exited))) {
       this.#options.logger.info({ bound_ms: drainTimeoutMs }, `${this.#options.name}: not drained within the bound`);

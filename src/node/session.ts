@@ -155,7 +155,7 @@ export class Session {
   }
 
   async #make(target: NodeSession, resolved: ResolvedBlueprint): Promise<void> {
-    if (target.desired === 'stopped') return this.#retire(this.#hosts);
+    if (target.desired === 'stopped') return this.#retire(this.#hosts, false);
     await this.#prepareOutputs(target);
     const usable = this.#hosts.filter(
       ({ supervisor }) => !['failed', 'stopped', 'draining'].includes(supervisor.state),
@@ -180,7 +180,10 @@ export class Session {
     if (target.desired === 'ready' && this.#hosts.some((host) => host.supervisor.state === 'running')) return;
     for (const host of plan.keep) this.#maker.configure(host, target, resolved, wanted);
     if (target.desired === 'running') for (const host of wanted) host.supervisor.run();
-    await this.#retire(this.#hosts.filter((host) => !wanted.includes(host)));
+    await this.#retire(
+      this.#hosts.filter((host) => !wanted.includes(host)),
+      true,
+    );
   }
 
   /** Once for each time of creation: a change of plan that waits for a busy disk is a pause of frames. */
@@ -198,9 +201,12 @@ export class Session {
     for (const [id, settled] of this.#checkpoints.sequences) this.#ended.settledBefore(id, settled);
   }
 
-  /** Sources first, so that what they emitted can pass through the others; then all the rest; then the processes end. */
-  async #retire(hosts: readonly Host[]): Promise<void> {
-    const drain = (some: readonly Host[]) => Promise.all(some.map((host) => host.supervisor.drain()));
+  /**
+   * Sources first, so that what they emitted can pass through the others; then all the rest; then the processes end.
+   * `replaced`: their handlers are in other hosts now, here or elsewhere.
+   */
+  async #retire(hosts: readonly Host[], replaced: boolean): Promise<void> {
+    const drain = (some: readonly Host[]) => Promise.all(some.map((host) => host.supervisor.drain(replaced)));
     await drain(hosts.filter((host) => host.hasSource));
     await drain(hosts.filter((host) => !host.hasSource));
     await this.#stop(hosts);
@@ -208,7 +214,7 @@ export class Session {
 
   /** Those that their successors wait for. What feeds a sink feeds it on, so there is no end of a drain to wait for. */
   async #end(hosts: readonly Host[]): Promise<void> {
-    await Promise.all(hosts.filter((host) => host.hasSource).map((host) => host.supervisor.drain()));
+    await Promise.all(hosts.filter((host) => host.hasSource).map((host) => host.supervisor.drain(true)));
     await this.#stop(hosts);
   }
 
