@@ -35,7 +35,7 @@ const WARM_MS_MAX = 60_000;
 /** Then for so long, s. */
 const MEASURED_S = 2;
 const CALLS = 20;
-const UNITS = { memory: 'MiB', throughput: 'packets/s', p50: 'ms', p95: 'ms', call: 'ms' };
+const UNITS = { memory: 'MiB', host: 'MiB', model: 'MiB', throughput: 'packets/s', p50: 'ms', p95: 'ms', call: 'ms' };
 
 export async function runShare({ rounds: asked, rawFile }: BenchContext): Promise<BenchRow[]> {
   const rounds = Math.min(asked, ROUNDS_MAX);
@@ -98,11 +98,16 @@ async function measureSessions(count: number, share: boolean): Promise<Record<st
     const elapsedS = (performance.now() - startMs) / 1000;
     const packets = after.reduce((sum, { stats }, index) => sum + (stats?.processed ?? 0) - before[index]!, 0);
     const pids = new Set(after.flatMap(({ pid, shared_models = [] }) => [pid, ...shared_models.map((one) => one.pid)]));
-    const memories = await Promise.all([...pids].map((pid) => proportionalMb(pid!)));
+    const memories = new Map(
+      await Promise.all([...pids].map(async (pid) => [pid, await proportionalMb(pid!)] as const)),
+    );
+    const mbOf = (pid: number | null) => memories.get(pid) ?? Number.NaN;
     const mean = (value: (handler: ObservedHandler) => number) =>
       after.reduce((sum, handler) => sum + value(handler), 0) / count;
     return {
-      memory: memories.reduce((sum, mb) => sum + mb, 0),
+      memory: [...memories.values()].reduce((sum, mb) => sum + mb, 0),
+      host: mean(({ pid }) => mbOf(pid)),
+      ...(share ? { model: mbOf(after[0]!.shared_models![0]!.pid) } : {}),
       throughput: packets / elapsedS,
       p50: mean(({ stats }) => stats?.service_ms_p50 ?? 0),
       p95: mean(({ stats }) => stats?.service_ms_p95 ?? 0),

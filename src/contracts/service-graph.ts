@@ -73,8 +73,8 @@ export function graphForm({
   };
 }
 
-/** A handler host without a model of its own, MiB: Node, codecs and the packets at work. */
-const SHARING_HOST_MB = 110;
+/** A handler host without a model of its own, MiB: what is its own of Node, codecs and the packets at work (bench: 54 to 63). */
+const SHARING_HOST_MB = 70;
 
 /** What each session holds and, where the model is shared, what the node holds once: a process like a host that has it. */
 function heldCost({ model_mb, ...cost }: Cost, share: boolean): Cost {

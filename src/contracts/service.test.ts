@@ -287,7 +287,7 @@ describe('share', () => {
     expect(shareOf({}, { share: true })).toContainEqual(['detect', true, 110]);
     const sharing = { ...service, handlers: [capture, { ...detect, share: true }, ...rest] };
     const [graph] = normalizeService(sharing, types, 'f.json').variants;
-    expect(graph!.handlers[1]!.alternatives[0]!.cost).toMatchObject({ mem_mb: 110, model_mb: 300 });
+    expect(graph!.handlers[1]!.alternatives[0]!.cost).toMatchObject({ mem_mb: 70, model_mb: 300 });
     expect(blueprintOf(graph!.handlers, graph!.links, (handler) => handler.alternatives[0]!).handlers[1]).toMatchObject(
       {
         share: true,

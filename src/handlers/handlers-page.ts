@@ -126,7 +126,7 @@ takes it out); or in a file in \`handler_type_path\`, for handlers of that type 
 a model of their own refuse it by name (\`SHARE_UNSUPPORTED\`); the tables below say which can.
 
 Sessions take turns, one request each. Where the net takes several pictures (all but blazeface and centernet), those of one
-size that wait share an inference, \`[node] share_batch\` at most; \`share_wait_ms\` lets an inference wait for more, never
+size that wait share an inference, \`[node] share_batch\` and 262 144 pixels at most (two of 512 x 512 would gain nothing); \`share_wait_ms\` lets an inference wait for more, never
 beyond what a deadline leaves. A packet whose deadline passes in the queue is \`late\`, and not run. When the process
 dies it is started again, and its handlers stay: under \`all\` it runs again what was in it (one packet five times at most), under
 \`latest\` that counts as \`failover\`. It ends with the last handler that holds its model. Reports count its CPU

@@ -7,7 +7,7 @@ import type { Box } from '../contracts/packet.js';
 import { createEngine, type EngineOptions, type OutputTensor } from './engine.js';
 import { clampRect, type Rect, suppress } from './geometry.js';
 import { readHead } from './heads.js';
-import { type Fitted, fitFrame } from './images.js';
+import { type Fitted, fitFrame, resizeFrame } from './images.js';
 import type { ImportedModel } from './imported-models.js';
 import { detectMmod } from './mmod-detector.js';
 import { inputOf, resolveModel } from './model-cache.js';
@@ -57,6 +57,8 @@ interface Decoder {
   readonly thresh: number;
   /** Overlap (IoU) above which the weaker of two boxes is the same face. */
   readonly iouMax: number;
+  /** At inputs of `fromPx` and more, faces that fill the frame are too large for the net: it looks again at `sizePx`. */
+  readonly again?: { readonly fromPx: number; readonly sizePx: number };
   decode(outputs: Record<string, OutputTensor>, size: number, thresh: number): Candidate[];
 }
 
@@ -66,15 +68,32 @@ export async function createFaceDetector(options: FaceDetectorOptions = {}): Pro
   if (resolved.imported?.like === 'mmod') return createMmod(model, resolved.imported, options);
   if (resolved.imported?.like === 'mtcnn') return createMtcnn(model, resolved.imported, options);
   const { width, height, fit } = inputOf(resolved, options.size);
-  const { outline, iouMax, decode, ...decoder } = decoderOf(resolved.row?.name, resolved.imported);
+  const { outline, iouMax, decode, again, ...decoder } = decoderOf(resolved.row?.name, resolved.imported);
   const thresh = options.thresh ?? decoder.thresh;
   const engine = await createEngine(model, options);
+  const look = async ({ data }: Pixels, side: { width: number; height: number }) =>
+    decode(await engine.run({ data, batch: 1, ...side }), side.width, thresh);
+
+  async function lookAgain(fitted: Fitted): Promise<Candidate[]> {
+    if (again === undefined || width < again.fromPx) return [];
+    const { sizePx } = again;
+    const small = await look(await resizeFrame(fitted, sizePx, sizePx), { width: sizePx, height: sizePx });
+    const scale = width / sizePx;
+    return small.map(({ x, y, w, h, ...face }) => ({
+      ...face,
+      x: x * scale,
+      y: y * scale,
+      w: w * scale,
+      h: h * scale,
+    }));
+  }
+
   return {
     model,
     async detect(frame) {
       const fitted = await fitFrame(frame, width, height, fit);
-      const outputs = await engine.run({ data: fitted.data, batch: 1, height, width });
-      const faces = suppress(decode(outputs, width, thresh), iouMax);
+      const found = [...(await look(fitted, { width, height })), ...(await lookAgain(fitted))];
+      const faces = suppress(found, iouMax);
       return faces.map((face) => toBox(face, outline, fitted, frame)).filter((box) => box.w >= 1 && box.h >= 1);
     },
     dispose: () => engine.dispose(),
@@ -223,5 +242,8 @@ const ULTRAFACE_OUTLINE: Outline = WHOLE;
 const DECODERS: Readonly<Record<FaceDetectorModel, Decoder>> = {
   ssd_mobilenetv1: { thresh: 0.5, iouMax: 0.5, decode: decodeSsd, outline: WHOLE },
   tiny_face_detector: { thresh: 0.5, iouMax: 0.4, decode: decodeTiny, outline: { x: 0.01, y: 0.14, w: 1.6, h: 1 } },
-  blazeface: { thresh: 0.5, iouMax: 0.3, decode: decodeBlaze, outline: { x: 0.01, y: 0.1, w: 1.12, h: 0.77 } },
+  blazeface: {
+    ...{ thresh: 0.5, iouMax: 0.3, decode: decodeBlaze, again: { fromPx: 640, sizePx: 256 } },
+    outline: { x: 0.01, y: 0.1, w: 1.12, h: 0.77 },
+  },
 };

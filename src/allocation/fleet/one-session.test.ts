@@ -213,6 +213,10 @@ describe('choice', () => {
     const nodes = [node(0, 'edge', { mem_mb: 650 })];
     const plan = planOf(answer(share(300), nodes, { sessions: held(2) }));
     expect(plan.handlers[0]).toMatchObject({ share: true, mem_mb: 100, model_mb: 300 });
+    expect(plan.reasons).toContain('detect: its model is loaded on edge already, which saves 300 MiB');
+    expect(planOf(answer(share(300), nodes)).reasons).toContain(
+      'detect: its model is loaded on edge, 300 MiB once for all sessions that share it',
+    );
     expect(refusalOf(answer(share(300), nodes, { sessions: held(3) })).reasons[0]).toContain(
       'memory of edge: 100 MiB needed > 50 MiB free of 650 MiB',
     );

@@ -11,9 +11,10 @@ const SAME_MS = 0.05;
 export function reasonsOf(described: Described): string[] {
   if (described.request.service.template !== null) {
     const stands = 'static template: every handler on the node that the service names';
-    return [stands, latencyReason(described), ...overcommitted(described)];
+    return [stands, latencyReason(described), ...sharingReasons(described), ...overcommitted(described)];
   }
-  return [variantReason(described), latencyReason(described), ...handlerReasons(described)];
+  const sharing = sharingReasons(described);
+  return [variantReason(described), latencyReason(described), ...sharing, ...handlerReasons(described)];
 }
 
 function variantReason(described: Described): string {
@@ -46,6 +47,20 @@ function latencyReason({ request, placed, expected }: Described): string {
   const bound = request.objective.latency_ms_max;
   if (bound === undefined || !Number.isFinite(placed.latencyMs)) return words;
   return `${words}; ${ms(placed.latencyMs)} of ${ms(bound)} allowed with mean work on nodes and links that are as full as may be promised`;
+}
+
+/** Whether each shared model is on its node already, because that may be why the node had room. */
+function sharingReasons({ one: { fleet, state }, placed }: Described): string[] {
+  return placed.graph.handlers.flatMap(({ handler_name }, at) => {
+    const [option, node] = [placed.options[at]!, placed.nodes[at]!];
+    const modelMb = fleet.modelMb[option]!;
+    if (modelMb === 0) return [];
+    const isThere = state.modelUsers[fleet.model[option]! * fleet.nodeCount + node]! > 0;
+    const node_name = fleet.nodes[node]!.node_name;
+    return isThere
+      ? `${handler_name}: its model is loaded on ${node_name} already, which saves ${Math.round(modelMb)} MiB`
+      : `${handler_name}: its model is loaded on ${node_name}, ${Math.round(modelMb)} MiB once for all sessions that share it`;
+  });
 }
 
 function handlerReasons(described: Described): string[] {

@@ -37,6 +37,15 @@ test('requests of one size share a run up to the bound, one of each client first
   expect(names()).toEqual(['x3']);
 });
 
+test('requests of which few may share a run wait for no more', () => {
+  const { queue, names } = queueOf({ waitMs: 20 });
+  for (const client of ['x', 'y', 'z']) queue.join(client);
+  for (const client of ['x', 'y', 'z']) queue.add(client, item(client, { togetherMax: 2 }));
+  expect([names(), names()]).toEqual([['x', 'y'], []]);
+  queue.add('x', item('large', { shape: 'b', togetherMax: 0 }));
+  expect([names(20), names(20)]).toEqual([['z'], ['large']]);
+});
+
 test('a request behind one of another size keeps its place', () => {
   const { queue, names } = queueOf();
   for (const client of ['x', 'y']) queue.join(client);

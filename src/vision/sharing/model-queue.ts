@@ -8,6 +8,8 @@ export interface Waiting {
   readonly pictures: number;
   /** Only requests of one shape can share a run. */
   readonly shape: string;
+  /** Pictures of that shape that may share a run, where that is less than `batchMax`. */
+  readonly togetherMax?: number;
   readonly arrivedMs: number;
   /** Infinity: none. */
   readonly deadlineMs: number;
@@ -97,7 +99,7 @@ export class ModelQueue<C, R extends Waiting> {
 
   /** One request of each client in turn, round after round, as long as they fit. */
   #choose(): Map<C, R[]> {
-    const { batches, batchMax } = this.#options;
+    const { batches } = this.#options;
     const chosen = new Map<C, R[]>();
     let lead: R | undefined;
     let pictures = 0;
@@ -107,7 +109,8 @@ export class ModelQueue<C, R extends Waiting> {
         const request = waiting[round];
         // Only what is next of a client: its requests keep their order.
         if (request === undefined || (chosen.get(client)?.length ?? 0) !== round) continue;
-        const fits = lead === undefined || (request.shape === lead.shape && pictures + request.pictures <= batchMax);
+        const fits =
+          lead === undefined || (request.shape === lead.shape && pictures + request.pictures <= this.#mostOf(lead));
         if (!fits) continue;
         lead ??= request;
         pictures += request.pictures;
@@ -118,12 +121,16 @@ export class ModelQueue<C, R extends Waiting> {
     }
   }
 
+  #mostOf({ togetherMax = Number.POSITIVE_INFINITY }: R): number {
+    return Math.min(this.#options.batchMax, togetherMax);
+  }
+
   /** When `run` has waited enough for others. */
   #releaseMs(run: readonly R[], batch: ReadonlyMap<C, readonly R[]>, runMs: number): number {
-    const { batches, batchMax, waitMs } = this.#options;
+    const { batches, waitMs } = this.#options;
     const pictures = run.reduce((sum, request) => sum + request.pictures, 0);
     // Nobody is left who could join, or somebody waits who cannot: waiting would win nothing.
-    const isComplete = pictures >= batchMax || batch.size === this.#clients.size || this.size > run.length;
+    const isComplete = pictures >= this.#mostOf(run[0]!) || batch.size === this.#clients.size || this.size > run.length;
     if (!batches || isComplete) return Number.NEGATIVE_INFINITY;
     const oldestMs = Math.min(...run.map((request) => request.arrivedMs));
     const deadlineMs = Math.min(...run.map((request) => request.deadlineMs));

@@ -18,6 +18,11 @@ export const MODEL_CLIENTS_MAX = 1024;
 const CLIENT_REQUESTS_MAX = 4;
 /** Pixels that wait in this process, bytes; beyond it no socket is read. Eighty 1024 x 1024 pictures. */
 const WAITING_BYTES_MAX = 256 * 1024 * 1024;
+/**
+ * Pixels of the pictures that share a run. Several small ones take less time together; of larger ones each fills the cores
+ * by itself, and a run of several would only hold memory for all of them at once: 512 x 512.
+ */
+const RUN_PIXELS_MAX = 2 ** 18;
 /** An inference that takes longer hangs, ms; the process ends itself and is started again. */
 const RUN_MS_MAX = 60_000;
 /** Share of the newest duration in the expected one. */
@@ -149,7 +154,8 @@ export class ModelServer {
     const arrivedMs = performance.now();
     const pixels = { data: payload, batch, height, width };
     const times = { arrivedMs, deadlineMs: arrivedMs + leftMs };
-    this.#queue.add(client, { client, id, pixels, pictures: batch, shape: `${height}x${width}`, ...times });
+    const alike = { shape: `${height}x${width}`, togetherMax: Math.floor(RUN_PIXELS_MAX / (height * width)) };
+    this.#queue.add(client, { client, id, pixels, pictures: batch, ...alike, ...times });
     this.#waitingBytes += payload.length;
     if (this.#queue.waitingOf(client) >= CLIENT_REQUESTS_MAX) client.socket.pause();
     if (this.#waitingBytes >= WAITING_BYTES_MAX) for (const { socket } of this.#clients) socket.pause();
