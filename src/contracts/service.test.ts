@@ -279,12 +279,12 @@ describe('share', () => {
     expect(shareOf({})).toContainEqual(['detect', false, 300]);
     expect(shareOf({ share: true })).toEqual([
       ['capture', false, 16],
-      ['detect', true, 110],
+      ['detect', true, 70],
       ['draw', false, 16],
       ['render', false, 16],
     ]);
     expect(shareOf({ share: true }, { share: false })).toContainEqual(['detect', false, 300]);
-    expect(shareOf({}, { share: true })).toContainEqual(['detect', true, 110]);
+    expect(shareOf({}, { share: true })).toContainEqual(['detect', true, 70]);
     const sharing = { ...service, handlers: [capture, { ...detect, share: true }, ...rest] };
     const [graph] = normalizeService(sharing, types, 'f.json').variants;
     expect(graph!.handlers[1]!.alternatives[0]!.cost).toMatchObject({ mem_mb: 70, model_mb: 300 });
@@ -297,7 +297,7 @@ describe('share', () => {
 
   test('of a type counts where the service does not say', () => {
     types.declare({ handler_type_id: 7, handler_type_name: 'detect_object', share: true });
-    expect(shareOf({})).toContainEqual(['detect', true, 110]);
+    expect(shareOf({})).toContainEqual(['detect', true, 70]);
     expect(shareOf({ share: false })).toContainEqual(['detect', false, 300]);
     types.declare({ handler_type_id: 7, handler_type_name: 'detect_object', share: false });
   });
