@@ -1,14 +1,19 @@
 import { describe, expect, it } from 'vitest';
+import { checkFleet } from '../allocation/fleet/check-fleet.js';
+import { OneSession } from '../allocation/fleet/one-session.js';
 import type { SessionPlan } from '../contracts/plan.js';
 import { testRegistry } from '../contracts/registry.testing.js';
+import type { StoredSession } from '../contracts/session.js';
 import { silentLogger } from '../std/logger.js';
 import { ClockEstimate } from './clock-estimate.js';
 import { FACES, LOCAL } from './cluster.testing.js';
 import { FakeNode } from './fake-node.testing.js';
-import { fleetNode } from './fleet-snapshot.js';
+import { fleetNode, fleetSnapshot } from './fleet-snapshot.js';
+import { LinkTable } from './link-table.js';
 import type { NodeRegistry, RegisteredNode } from './node-registry.js';
 import { DEFAULT_COORDINATOR_BOUNDS } from './options.js';
 import { ProfileCache } from './profiles.js';
+import { recordOf } from './session-record.js';
 import { completeRequest } from './session-request.js';
 
 function registered(node_id: number, memFreeMb: number, loaded: number[] = []): RegisteredNode {
@@ -74,6 +79,27 @@ describe('fleetNode', () => {
   it('hangs on the core by half its round trip, and is as slow as it is now', () => {
     const { labels, access, speed } = fleetNode(registered(3, 1), [], 2);
     expect([labels, access.latency_ms, access.up_mbit, speed]).toEqual([['file', 'fact'], 1.5, 300, 0.5]);
+  });
+});
+
+describe('fleetSnapshot', () => {
+  it('counts what a session takes whose service is not loaded any more, where its plan has it', () => {
+    const taken = { handler_id: 1, handler_name: 'detect', handler_type: 2, node_id: 1, alternative: 'm', params: {} };
+    const plan = {
+      ...{ service_name: 'gone', variant: 'v', accuracy: 0.9, fps: 5, source_node: 1, links: [] },
+      handlers: [{ ...taken, cpu_ms_per_s: 200, gpu_ms_per_s: 0, mem_mb: 70 }],
+    } as unknown as SessionPlan;
+    const stored = { session_id: 4, plan, request: {} } as unknown as StoredSession;
+    const fleet = fleetSnapshot({
+      ...{ nodes: [registered(1, 500)], services: [], records: [recordOf(stored, null)], profiles: [] },
+      links: new LinkTable({ clock: { now: () => 0, monotonicMs: () => 0 }, probeFreshS: () => 600 }),
+      ...{ slownessOf: () => 1, requestOf: () => null },
+    });
+    const one = new OneSession(checkFleet(fleet, 'live'), 4);
+    const placement = fleet.sessions[0]!.previous!;
+    expect(placement).toEqual([{ handler_id: 1, node_id: 1, alternative: 'm' }]);
+    expect(one.put({ session_id: 4, variant: 'v', accuracy: 0.9, latency_ms: 0, placement })).toBeNull();
+    expect([one.state.used[0], one.state.used[one.fleet.memAt]]).toEqual([200, 70]);
   });
 });
 

@@ -19,6 +19,7 @@ import {
 } from './prices.js';
 import { Router } from './router.js';
 import type { Before } from './routing.js';
+import { Sharers } from './sharers.js';
 import { Appraiser, type Placed, State } from './state.js';
 import { StepCost } from './step-cost.js';
 
@@ -91,9 +92,8 @@ export class FleetSearch {
   /** Tasks without a place, and where each stands in the list (-1: placed). */
   readonly #refused: number[] = [];
   readonly #refusedAt: Int32Array;
-  readonly #taskMark: Uint32Array;
+  readonly #sharers: Sharers;
   readonly #cost: StepCost;
-  #stamp = 0;
   #scale = PRICE_SCALE_EMPTY;
 
   constructor({ fleet, random, before, stickiness, fixed, lasting }: SearchOptions) {
@@ -111,7 +111,7 @@ export class FleetSearch {
     this.#router = new Router(this.state, new Appraiser(fleet));
     this.#candidates = new Candidates(this.state);
     this.#refusedAt = new Int32Array(fleet.tasks.length).fill(-1);
-    this.#taskMark = new Uint32Array(fleet.tasks.length);
+    this.#sharers = new Sharers({ state: this.state, random, fixed: this.#fixed });
     this.#cost = new StepCost(this.state);
     for (let task = 0; task < fleet.tasks.length; task++) this.#note(task);
   }
@@ -313,9 +313,9 @@ export class FleetSearch {
     const { state } = this;
     const like = state.placed[task] ?? this.ideal(task, false);
     if (like === null) return;
-    const tasks = this.#sharers(task, like, others);
+    const tasks = this.#sharers.draw(task, like, others);
     const extra = this.#refused.length > 0 ? this.#refused[this.#below(this.#refused.length)]! : task;
-    if (this.#taskMark[extra] !== this.#stamp) tasks.push(extra);
+    if (!this.#sharers.isDrawn(extra)) tasks.push(extra);
     const old = tasks.map((one) => state.placed[one]!);
     const { utility, moved, weight } = state;
     this.#cost.begin(old);
@@ -337,32 +337,6 @@ export class FleetSearch {
     tasks.forEach((one, index) => {
       if (old[index] !== null) this.keep(one, old[index]!);
     });
-  }
-
-  /** The task and others drawn from those on its resources, the fullest resources first. */
-  #sharers(task: number, like: Placed, others: number): number[] {
-    const { state } = this;
-    const { capacity } = this.#fleet;
-    this.#stamp++;
-    this.#taskMark[task] = this.#stamp;
-    const tasks = [task];
-    let total = 0;
-    const shares = Array.from(like.resources, (resource) => {
-      const load = state.tasksOn[resource]!.length === 0 ? 0 : state.used[resource]! / capacity[resource]!;
-      total += load ** 3;
-      return load ** 3;
-    });
-    for (let drawn = 0; drawn < others && total > 0; drawn++) {
-      let left = this.#random() * total;
-      let at = 0;
-      while (at < shares.length - 1 && left >= shares[at]!) left -= shares[at++]!;
-      const there = state.tasksOn[like.resources[at]!]!;
-      const one = there[this.#below(there.length)];
-      if (one === undefined || this.#taskMark[one] === this.#stamp || this.#fixed[one] === 1) continue;
-      this.#taskMark[one] = this.#stamp;
-      tasks.push(one);
-    }
-    return tasks;
   }
 
   #shuffled(tasks: readonly number[]): number[] {
