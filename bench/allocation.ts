@@ -4,6 +4,7 @@
  * is certified by the independent verifier or the bench fails. Gaps are to the column generation bound, in per cent of
  * it; mean and worst over seeds. `explained` is one new session with all its sentences, as the coordinator decides it.
  */
+import { appendFileSync } from 'node:fs';
 import { allocateFleet, keepPlaced, ORCHESTRATOR, planOf, repair, searchOf } from '#src/allocation/fleet/allocator.js';
 import { BASELINES } from '#src/allocation/fleet/baselines.js';
 import { columnBound } from '#src/allocation/fleet/bound/column-bound.js';
@@ -62,15 +63,24 @@ const BOUND_NEAR = 3e-4;
 
 type Figures = Map<string, number[]>;
 
-export async function run({ seeds, only }: BenchContext): Promise<BenchRow[]> {
+export async function run({ seeds, only, rawFile }: BenchContext): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   for (const size of SIZES.filter((one) => only === undefined || `${one.nodes}/${one.sessions}x${one.load}` === only)) {
     const figures: Figures = new Map();
-    for (let seed = 1; seed <= Math.min(seeds ?? size.seeds, size.seeds); seed++) await measure(size, seed, figures);
+    for (let seed = 1; seed <= Math.min(seeds ?? size.seeds, size.seeds); seed++) {
+      await measure(size, seed, figures);
+      if (rawFile !== undefined) appendFileSync(rawFile, rawLine(size, seed, figures));
+    }
     for (const [figure, values] of figures) rows.push(...rowsOf(size, figure, values));
   }
   if (only === undefined) rows.push(...explained());
   return rows;
+}
+
+/** The figures of one seed; the one that was measured last. */
+function rawLine({ nodes, sessions, load }: Size, seed: number, figures: Figures): string {
+  const last = Object.fromEntries([...figures].map(([figure, values]) => [figure.split('|')[0], values.at(-1)]));
+  return `${JSON.stringify({ bench: 'allocation', nodes, sessions, load, seed, figures: last })}\n`;
 }
 
 /** One line per figure: mean and worst over seeds side by side. */
