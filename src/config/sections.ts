@@ -85,7 +85,7 @@ export const CoordinatorFileSchema = Type.Object({
       maximum: 10_000,
       default: 12,
       description:
-        'Handlers of sessions that could have stayed which may move in a minute (ours); 0 = only what must move does.',
+        'Handlers of sessions that could have stayed which may move in a minute, for each 240 that run (ours); four times as many for who is late or waits; 0 = only what must move does.',
     }),
   }),
   database: DatabaseSchema,

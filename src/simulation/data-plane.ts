@@ -134,18 +134,20 @@ export class DataPlane {
       startMs: this.#calendar.nowMs,
       cpuMs: this.#chance.lognormal(stage.cpuMs * slower, CPU_CV),
       gpuMs: this.#chance.lognormal(stage.gpuMs * slower, GPU_CV),
+      coreWaitMs: 0,
     };
     stage.node.cpu.submit(visit, visit.cpuMs);
   }
 
   #cpuDone(visit: Visit): void {
+    visit.coreWaitMs = this.#calendar.nowMs - visit.startMs - visit.cpuMs;
     if (visit.gpuMs > 0) visit.stage.node.gpu.submit(visit, visit.gpuMs);
     else this.#processed(visit);
   }
 
-  #processed({ frame, stage, startMs, cpuMs }: Visit): void {
+  #processed({ frame, stage, startMs, cpuMs, coreWaitMs }: Visit): void {
     const bytes = this.#chance.lognormal(stage.bytes, BYTES_CV);
-    this.#onSample({ stage, serviceMs: this.#calendar.nowMs - startMs, cpuMs, bytes });
+    this.#onSample({ stage, serviceMs: this.#calendar.nowMs - startMs - coreWaitMs, cpuMs, bytes });
     stage.busy = false;
     if (!frame.ended) {
       if (stage.targets.length === 0) this.#atSink(frame);

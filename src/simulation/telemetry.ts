@@ -1,6 +1,6 @@
 /**
  * What nodes measure and the coordinator hears of: needs of handlers, and late sessions. As in the product, the
- * service time of a packet is wall time in the handler, so it contains what other work on the node took from it.
+ * service time of a packet is wall time in the handler without its waits for a core; waits for a GPU are in it.
  */
 import type { LoopEvent } from '../allocation/fleet/loop-rules.js';
 import type { Profile } from '../contracts/plan.js';

@@ -17,6 +17,8 @@ export interface Visit {
   readonly startMs: number;
   readonly cpuMs: number;
   readonly gpuMs: number;
+  /** What it took of its time that it shared the cores, ms; known when they have done their part. */
+  coreWaitMs: number;
 }
 
 /** One packet of a frame on its way between two nodes. */

@@ -8,7 +8,7 @@ import { type Allocator, isAllowed, placedAsIs, placedOf, REFUSED_THOROUGH_MAX, 
 import type { LoopAction, LoopInput, LoopReason } from './loop.js';
 import { improve } from './loop-improve.js';
 import { changedFrom, isSame, restore } from './loop-places.js';
-import { dwells, isConfirmed, type LoopRules, type LoopState, movedLately, tightened } from './loop-rules.js';
+import { budgetOf, dwells, isConfirmed, type LoopRules, type LoopState, movedLately, tightened } from './loop-rules.js';
 import { Fleet, type Task } from './model.js';
 import { arrivalScale, loadOf } from './prices.js';
 import { refusedOf } from './refusal.js';
@@ -94,25 +94,17 @@ export class Round {
     const { tasks } = this.#fleet;
     const ran = (task: number) => (tasks[task]!.session.previous === undefined ? 1 : 0);
     const order = [...this.#homeless].sort((a, b) => tasks[b]!.weight - tasks[a]!.weight || ran(a) - ran(b) || a - b);
-    for (const task of order) this.#search.insert(task, this.#arrivalScale());
+    // As many as have come within the window may come again before others can make room for them.
+    const fresh = order.length + this.#before.cameAtS.length;
+    for (const task of order) {
+      const { state } = this;
+      this.#search.insert(task, arrivalScale(loadOf(state), fresh / Math.max(1, state.admitted)));
+    }
     for (const task of order) {
       this.#makeRoomFor(task);
       const has = this.#placed(task) !== null;
       if (has) this.changes.set(task, tasks[task]!.session.previous === undefined ? 'placed' : 'repaired');
     }
-  }
-
-  /** As many as have come within the window of the budget, and wait, may come again before others can make room for them. */
-  #arrivalScale(): number {
-    const { atS, rules } = this.#input;
-    const { budgetWindowS } = rules;
-    const { placed, admitted } = this.state;
-    const { tasks } = this.#fleet;
-    const fresh = placed.filter((one, task) => {
-      const atBefore = this.#before.placedAtS.get(tasks[task]!.session.session_id);
-      return one === null || (atBefore !== undefined && atS - atBefore < budgetWindowS);
-    });
-    return arrivalScale(loadOf(this.state), fresh.length / Math.max(1, admitted));
   }
 
   /** Takes everybody off drained nodes who has a place elsewhere, heaviest first; the rest stays and says why. */
@@ -224,9 +216,7 @@ export class Round {
 
   /** Of the budget. */
   #left(isUrgent = false): number {
-    const { movesMax, movesShare, urgentMoves } = this.#rules;
-    const most = Math.max(movesMax, Math.floor(movesShare * this.#handlers));
-    return most * (isUrgent ? urgentMoves : 1) - this.#movedBefore - this.#spent;
+    return budgetOf(this.#rules, this.#handlers, isUrgent) - this.#movedBefore - this.#spent;
   }
 
   /** See loop-improve. */
@@ -329,6 +319,10 @@ export class Round {
     return {
       ...this.#before,
       placedAtS,
+      cameAtS: [
+        ...this.#before.cameAtS,
+        ...[...this.changes.values()].flatMap((why) => (why === 'placed' ? [atS] : [])),
+      ],
       moves: this.#spent > 0 ? [...this.#before.moves, { atS, handlers: this.#spent }] : this.#before.moves,
       improvedAtS: improved ? atS : this.#before.improvedAtS,
       troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,

@@ -29,10 +29,8 @@ export interface LoopRules {
   readonly improvePeriodS: number;
   /** Nothing must have been refused, lost, slow or late for so long before accuracy rises again. */
   readonly calmS: number;
-  /** Handlers of sessions that could have stayed which may move within `budgetWindowS`: at least so many, */
+  /** Handlers of sessions that could have stayed which may move within `budgetWindowS`, for each 240 that run. */
   readonly movesMax: number;
-  /** and this share of all handlers that run: what a small fleet would feel is nothing in a large one. */
-  readonly movesShare: number;
   /** Times as many with those counted who are late, or make room: nobody waits for a place so that others need not move. */
   readonly urgentMoves: number;
   readonly budgetWindowS: number;
@@ -56,7 +54,6 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
   improvePeriodS: 30,
   calmS: 10,
   movesMax: 12,
-  movesShare: 0.05,
   urgentMoves: 4,
   budgetWindowS: 60,
   stickiness: 0.02,
@@ -65,12 +62,22 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
   headroom: 0.1,
 };
 
+/** Some forty sessions: what a fleet of them would feel is nothing in one of thousands. */
+const BUDGET_HANDLERS = 240;
+
+/** Handlers that may move within the window when so many run. */
+export function budgetOf({ movesMax, urgentMoves }: LoopRules, running: number, isUrgent: boolean): number {
+  return Math.floor(movesMax * Math.max(1, running / BUDGET_HANDLERS)) * (isUrgent ? urgentMoves : 1);
+}
+
 /** What the loop remembers from call to call. Immutable. */
 export interface LoopState {
   /** By session_id, since when it is late. */
   readonly lateSinceS: ReadonlyMap<number, number>;
   /** By session_id, when it was placed last by this loop. */
   readonly placedAtS: ReadonlyMap<number, number>;
+  /** When sessions without a place got one, within `budgetWindowS`. */
+  readonly cameAtS: readonly number[];
   /** Moves of sessions that could have stayed. */
   readonly moves: readonly { readonly atS: number; readonly handlers: number }[];
   readonly improvedAtS: number;
@@ -85,6 +92,7 @@ export interface LoopState {
 export const NO_LOOP_STATE: LoopState = {
   lateSinceS: new Map(),
   placedAtS: new Map(),
+  cameAtS: [],
   moves: [],
   improvedAtS: Number.NEGATIVE_INFINITY,
   troubledAtS: Number.NEGATIVE_INFINITY,
@@ -107,6 +115,7 @@ export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: 
   return {
     ...state,
     lateSinceS: new Map(late.map((id) => [id, state.lateSinceS.get(id) ?? atS])),
+    cameAtS: state.cameAtS.filter((one) => atS - one < rules.budgetWindowS),
     moves: state.moves.filter((one) => atS - one.atS < rules.budgetWindowS),
     isNews: state.isNews || events.some(({ kind }) => NEWS.has(kind)),
     // The first improvement comes a period after the loop has begun, and a session that others placed dwells as well.

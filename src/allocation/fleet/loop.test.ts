@@ -5,7 +5,14 @@ import { ORCHESTRATOR } from './allocator.js';
 import { BASELINES } from './baselines.js';
 import { instanceOf } from './instances.js';
 import { decide, type LoopAction } from './loop.js';
-import { DEFAULT_LOOP_RULES, type LoopEvent, type LoopRules, type LoopState, NO_LOOP_STATE } from './loop-rules.js';
+import {
+  budgetOf,
+  DEFAULT_LOOP_RULES,
+  type LoopEvent,
+  type LoopRules,
+  type LoopState,
+  NO_LOOP_STATE,
+} from './loop-rules.js';
 import { verifyFleet } from './verify-fleet.js';
 
 const EMPTY_PLAN = { algorithm: 'orchestrator', sessions: [], refused: [], moved: 0, utility: 0 };
@@ -133,7 +140,7 @@ describe('the planning loop', () => {
   test('a lost node moves its victims; the others only to make room, within the budget', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 500 }), fc.nat({ max: 15 }), (seed, lost) => {
-        const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4, movesShare: 0, urgentMoves: 1 };
+        const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4, urgentMoves: 1 };
         const rig = new Rig(instanceOf({ nodes: 16, sessions: 24, seed, load: 2 }), rules);
         rig.at(0, ...arrivals(24));
         rig.at(200, { kind: 'link_changed' });
@@ -263,7 +270,7 @@ describe('the planning loop', () => {
 
   test('an improvement that would move more than the budget is made in parts', () => {
     const base = instanceOf({ nodes: 12, sessions: 20, seed: 3, load: 2 });
-    const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4, movesShare: 0, urgentMoves: 1 };
+    const rules = { ...DEFAULT_LOOP_RULES, movesMax: 4, urgentMoves: 1 };
     const rig = new Rig(base, rules);
     const isCloud = (node: FleetNode) => node.labels.includes('cloud');
     rig.nodes((node) => (isCloud(node) ? { ...node, up: false } : node));
@@ -297,6 +304,12 @@ describe('the planning loop', () => {
       return sum.accuracy / sum.count;
     };
     expect(accuracy(70)).toBeGreaterThan(accuracy(0.1) + 0.03);
+  });
+
+  test('the budget of moves grows with the fleet, and none is none', () => {
+    const budget = (running: number, movesMax = 12) => budgetOf({ ...DEFAULT_LOOP_RULES, movesMax }, running, false);
+    expect([budget(0), budget(240), budget(720), budget(720, 0)]).toEqual([12, 12, 36, 0]);
+    expect(budgetOf(DEFAULT_LOOP_RULES, 240, true)).toBe(48);
   });
 
   test('knows which of several variants runs, and changes to another', () => {
