@@ -1,5 +1,10 @@
-/** Nodes are emptied before maintenance while frames flow: every sequence comes out once, also when the coordinator dies meanwhile. */
+/**
+ * Nodes are emptied before maintenance, and a changed definition of a service is applied, while frames flow: every sequence
+ * comes out once, and the coordinator's death changes nothing of either.
+ */
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { awaitDrained } from '../src/main/drain-wait.js';
@@ -38,7 +43,7 @@ const orchestrator = async (...words: string[]): Promise<string> => {
   return (await promisify(execFile)(process.execPath, args)).stdout;
 };
 
-test('a drained node is left without a loss, stays so over a restart, and is used again', {
+test('a drained node is left without a loss; that and an applied definition stay over a restart', {
   timeout: 240_000,
 }, async () => {
   const { coordinator } = system;
@@ -73,6 +78,19 @@ test('a drained node is left without a loss, stays so over a restart, and is use
   }
   expect((await coordinator.nodes()).find(({ node_id }) => node_id === first)!.sessions).toEqual([]);
 
+  const smaller = CHAIN.handlers.map((one) =>
+    one.handler_name === 'resize' ? { ...one, params: { width: 80, height: 60 } } : one,
+  );
+  const file = join(system.dir, 'chain.json');
+  writeFileSync(file, JSON.stringify({ ...CHAIN, handlers: smaller }));
+  const applied = await orchestrator('apply', file);
+  for (const id of ids) expect(applied).toMatch(new RegExp(`^session ${id} changes: .*resize`, 'm'));
+  const widthOf = async (id: number) => (await coordinator.session(id)).plan.handlers[3]!.params.width;
+  for (const id of ids) {
+    expect(await widthOf(id)).toBe(80);
+    await goesOn(id);
+  }
+
   await orchestrator('undrain', node_name);
   await coordinator.drainNode(second);
   const { daemon } = system.controllers.coordinators[0]!;
@@ -81,7 +99,7 @@ test('a drained node is left without a loss, stays so over a restart, and is use
   const { drain } = await awaitDrained(coordinator, second);
   expect(drain.stays).toEqual([]);
   for (const id of ids) {
-    expect(await nodeOf(id)).toBe(first);
+    expect([await nodeOf(id), await widthOf(id)]).toEqual([first, 80]);
     await goesOn(id);
   }
   await coordinator.stopSession(ids[0]!);

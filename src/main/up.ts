@@ -68,9 +68,16 @@ export async function runUp(options: UpOptions): Promise<void> {
       })),
     };
     options.onUp(facts, upText(facts, dataDir));
+    const told = new Set<string>();
     while (!options.signal.aborted) {
-      const gone = cluster.nodes.find(({ daemon }) => !daemon.running);
-      if (gone !== undefined && cluster.nodes.every(({ daemon }) => !daemon.running)) {
+      for (const { node, daemon } of cluster.nodes) {
+        if (daemon.running || told.has(node.node_name)) continue;
+        told.add(node.node_name);
+        options.onProgress(
+          `${node.node_name} has ended; what ran there goes on elsewhere where it can: orchestrator events`,
+        );
+      }
+      if (told.size === cluster.nodes.length) {
         throw new OrchestratorError('NODE_UNREACHABLE', `every node has ended; logs in ${dataDir}/logs`);
       }
       await sleep(WATCH_MS, undefined, { signal: options.signal }).catch(() => {});
