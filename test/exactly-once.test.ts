@@ -11,12 +11,12 @@ import {
   type TestSystem,
 } from './support/system.js';
 
-const PICTURES = 90;
+const PICTURES = 60;
 
 let system: TestSystem;
 
 beforeAll(async () => {
-  system = await startSystem({ services: [spreadFaceService({ service_id: 1, service_name: 'spread', fps: 12 })] });
+  system = await startSystem({ services: [spreadFaceService({ service_id: 1, service_name: 'spread', fps: 8 })] });
 }, 60_000);
 
 afterAll(async () => {

@@ -77,7 +77,7 @@ describe('in a system of three nodes', () => {
   async function start(name: string, pictures: number, more: object = {}): Promise<SessionView> {
     const source = system.pictures(`${name}-${Math.random()}`, pictures);
     // Slow enough that pictures are left while a busy machine starts programs again.
-    const params = { capture: { fps: 2 } };
+    const params = { capture: { fps: 4 } };
     const request = { service: name, source, source_node: 0, delivery: 'all' as const, params, ...more };
     const { session_id } = await system.coordinator.createSession(request);
     return awaitRunning(system.coordinator, session_id!);
@@ -156,12 +156,12 @@ describe('in a system of three nodes', () => {
   }, 120_000);
 
   test('all: several programs share the work, and the order stays', async () => {
-    const view = await start('shared', 40);
+    const view = await start('shared', 24);
     const three = [joinWith(view), joinWith(view), joinWith(view)];
     await reaches(view, 5);
     three[0]!.kill('SIGKILL');
     await stopped(view);
-    expectWhole(view, 40);
+    expectWhole(view, 24);
   }, 120_000);
 
   test('latest: without a program packets end with the reason, and flow when one joins', async () => {

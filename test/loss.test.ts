@@ -75,7 +75,7 @@ test.each<Delivery>(['latest', 'all'])(
         await eventually(`${what}: session ${id} beyond ${before}`, async () => {
           const loss = await coordinator.loss(id);
           expectSum(loss);
-          return decided(loss) > before + 5 ? true : undefined;
+          return decided(loss) > before + 3 ? true : undefined;
         });
       }
     };

@@ -4,7 +4,7 @@
  * planned to take so much longer, handlers and alternatives that do not run there as well: they would share the same
  * cores. Busy cores alone slow nobody down, and longer packets on idle cores are the content's doing, which profiles tell.
  *
- *     usual --busy and slower for `confirmS`--> slow --neither for `calmS`--> usual
+ *     usual --busy and slower for `confirmS`--> slow --neither for `calmS`, or lost--> usual
  *
  * Surprising: profiles leave waits for a core out, so slowness is told from the handlers' own figures, which have them in.
  * Profiles are also means over minutes: of a node that is slow, or was within their window, the quickest figures count
@@ -165,7 +165,12 @@ export class NodePace {
 
   #judge(node: RegisteredNode, slowness: number | null, nowMs: number): LoopEvent[] {
     const { node_id } = node.file;
-    const cpu = node.status.state === 'up' ? node.status.cpuUtil : null;
+    if (node.status.state !== 'up') {
+      // Whatever comes back is looked at anew.
+      this.#paces.delete(node_id);
+      return [];
+    }
+    const cpu = node.status.cpuUtil;
     const pace = this.#paces.get(node_id) ?? { factor: 1, turnsSinceMs: null, slowUntilMs: Number.NEGATIVE_INFINITY };
     const wasSlow = pace.factor > 1;
     const isBusy = cpu !== null && cpu >= BUSY_CPU && slowness !== null && slowness >= SLOW;

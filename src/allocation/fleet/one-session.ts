@@ -94,7 +94,14 @@ export class OneSession {
   stand(planned: FleetPlanned): string[] {
     this.#clear();
     const placed = placedOf(this.fleet, this.task, planned, this.appraiser);
-    if (placed === null) return ['it names a node that is not there'];
+    if (placed === null) {
+      const missing = planned.placement.filter(
+        ({ node_id }) => !this.fleet.nodes.some((one) => one.node_id === node_id),
+      );
+      return missing.map(
+        ({ handler_id, node_id }) => `handler ${handler_id} is to run on node ${node_id}, which is not there`,
+      );
+    }
     const way = wayFault(this.fleet, placed);
     const faults = [...this.#placeFaults(placed), ...(way === null ? [] : [way])];
     if (faults.length === 0) this.search.keep(this.index, placed);
