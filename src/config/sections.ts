@@ -77,7 +77,7 @@ export const CoordinatorFileSchema = Type.Object({
     dwell_s: seconds(30, 'A session that was placed or changed stays so long, unless it cannot, s (ours).'),
     calm_s: seconds(
       10,
-      'Nothing must have been refused, lost, slow or late for so long before sessions rise again, s (ours).',
+      'Nothing must have been refused, lost or slow for so long before sessions rise again, s (ours).',
     ),
     improve_period_s: seconds(30, 'Between two searches for a better placement of all running sessions, s (ours).'),
     moves_max: Type.Integer({

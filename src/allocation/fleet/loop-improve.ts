@@ -27,6 +27,8 @@ export interface ImproveInput {
   readonly rules: LoopRules;
   /** session_ids that stay as they are. */
   readonly fixed: ReadonlySet<number>;
+  /** session_ids of those that are late: nothing is added where they run. */
+  readonly late: ReadonlySet<number>;
   /** Handlers that move when these tasks have the places that they have now. */
   readonly costOf: (changed: readonly number[]) => number;
   /** Handlers that may move. */
@@ -44,6 +46,11 @@ export function improve(input: ImproveInput): { readonly isDear: boolean } {
   capacity.forEach((most, resource) => {
     const { used } = search.state;
     if (Number.isFinite(most)) capacity[resource] = Math.max(used[resource]!, most * (1 - rules.headroom));
+  });
+  fleet.tasks.forEach(({ session }, task) => {
+    if (!input.late.has(session.session_id)) return;
+    for (const resource of search.state.placed[task]?.resources ?? [])
+      capacity[resource] = Math.min(capacity[resource]!, search.state.used[resource]!);
   });
   const improvement = new Improvement(input);
   for (const task of risers(input)) improvement.stretch(() => search.rise(task));

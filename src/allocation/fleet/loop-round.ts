@@ -224,6 +224,7 @@ export class Round {
     const first = [...this.state.placed];
     const { isDear } = improve({
       ...{ fleet: this.#fleet, search: this.#search, rules: this.#rules, fixed: this.#fixed },
+      late: new Set(this.#before.lateSinceS.keys()),
       costOf: (changed) => this.#costOf(changed),
       budget: this.#left(),
     });
@@ -310,6 +311,11 @@ export class Round {
     );
   }
 
+  /** Who was relieved has left nothing that others should move for: being late comes and goes. */
+  #opens(): boolean {
+    return [...this.changes.values()].some((why) => why !== 'relieved');
+  }
+
   stateAfter(improved: boolean): LoopState {
     const { atS, snapshot } = this.#input;
     const there = new Set(snapshot.sessions.map(({ session_id }) => session_id));
@@ -328,7 +334,7 @@ export class Round {
       troubledAtS: isShort && !improved ? atS : this.#before.troubledAtS,
       // What has just been placed was not looked at: there is something left to improve.
       isOwing: this.#isOwing,
-      isNews: this.changes.size > 0 || (this.#before.isNews && (!improved || this.#fixed.size > 0 || this.#isCurbed())),
+      isNews: this.#opens() || (this.#before.isNews && (!improved || this.#fixed.size > 0 || this.#isCurbed())),
     };
   }
 }

@@ -27,7 +27,7 @@ export interface LoopRules {
   readonly dwellS: number;
   /** Between two improvements: the slow time scale. */
   readonly improvePeriodS: number;
-  /** Nothing must have been refused, lost, slow or late for so long before accuracy rises again. */
+  /** Nothing must have been refused, lost or slow for so long before accuracy rises again. */
   readonly calmS: number;
   /** Handlers of sessions that could have stayed which may move within `budgetWindowS`, for each 240 that run. */
   readonly movesMax: number;
@@ -105,9 +105,8 @@ const NEWS: ReadonlySet<LoopEvent['kind']> = new Set([
   ...(['arrival', 'departure', 'node_lost', 'node_joined', 'node_drained', 'node_recovered'] as const),
 ]);
 
-const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set([
-  ...(['node_lost', 'node_drained', 'node_slowed', 'latency_missed'] as const),
-]);
+/** Who is late disturbs the calm of its own nodes only: one that cannot be helped would keep all others where they are. */
+const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set([...(['node_lost', 'node_drained', 'node_slowed'] as const)]);
 
 /** The state with the events in it; trouble that is not told again has passed. */
 export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: number, rules: LoopRules): LoopState {
