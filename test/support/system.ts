@@ -191,7 +191,7 @@ export function spreadFaceService(overrides: { service_id: number; service_name:
   return {
     ...names,
     handlers: [
-      handler(1, 'capture', 'capture', 'source', { fps, source: '.' }),
+      handler(1, 'capture', 'capture', 'source', { fps, source: '.', width: 640 }),
       handler(2, 'encode', 'encode', 'source'),
       handler(3, 'decode', 'decode', 1),
       handler(4, 'detect', 'detect_face', 1, { model: 'tiny_face_detector' }),
