@@ -1,4 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { profileKey } from '../contracts/plan.js';
+import { profileSample, reportInput } from '../store/conformance.testing.js';
+import { MemoryTelemetryStore } from '../store/memory/memory-telemetry-store.js';
 import {
   CAMERA,
   EDGE_1,
@@ -135,6 +138,29 @@ describe('a node is lost', () => {
     });
     expect(view.plan).toMatchObject({ variant: 'small', accuracy: 0.9 });
     expect(await messages()).toContain(`session ${id}: edge-1 lost | detect (large -> small) -> edge-2`);
+  });
+
+  it('is not suspended because of what it was measured to need meanwhile', async () => {
+    const telemetry = new MemoryTelemetryStore();
+    const { id, client, edge1, edge2, awaitEvent } = await running({
+      coordinator: { telemetry, bounds: { profilePeriodMs: 20 } },
+    });
+    const { handlers } = (await client.session(id)).plan;
+    const profile = handlers.map(({ handler_type, params, node_id }) => ({
+      ...{ ...profileSample(), timestamp: Date.now() / 1000, packets: 100, service_ms: 9000, cpu_ms: 9000 },
+      ...{ handler_type, profile_key: profileKey(params), node_id },
+    }));
+    await telemetry.storeReports([reportInput({ profile }, 0, 1)]);
+    await until('a new session is refused for it', async () => {
+      const refused = await client.createSession({ service: 'faces', dry_run: true }).catch((error) => error.message);
+      return typeof refused === 'string' && /refused/.test(refused) ? true : JSON.stringify(refused);
+    });
+    const there = handlers[1]!.node_name === 'edge-1' ? edge1 : edge2;
+    await there.kill();
+    expect((await awaitEvent('session.replaced')).message).toContain(
+      `session ${id}: ${handlers[1]!.node_name} lost | detect`,
+    );
+    await cluster.awaitState(id, 'running');
   });
 
   it('suspends what fits nowhere, with the reason, frees what it held, and places it when a node returns', async () => {

@@ -120,7 +120,7 @@ export class Failover {
       })),
     }));
     const now = planner.quickest(request, choices, why);
-    const result = now.admitted ? now : planner.quickest(request, choices, why, 'usual');
+    const result = now.admitted ? now : planner.quickest(request, choices, why, 'promised');
     return result.admitted ? result.plan : null;
   }
 
@@ -223,7 +223,7 @@ export class Failover {
     try {
       const now = planner.replan(stored.session_id, request, stored.plan, missing);
       // A session that was promised its place rather runs late on nodes that are slow for a while than not at all.
-      return now.admitted ? now : planner.replan(stored.session_id, request, stored.plan, missing, 'usual');
+      return now.admitted ? now : planner.replan(stored.session_id, request, stored.plan, missing, 'promised');
     } catch (error) {
       const reasons = [toOrchestratorError(error).message];
       return { admitted: false, refusal: { service_name: stored.plan.service_name, reasons, candidates: [] } };

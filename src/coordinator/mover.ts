@@ -176,7 +176,7 @@ export class Mover {
     const { accuracy, latency_ms } = plan;
     const planned = { session_id, variant: variant.variant_name, accuracy, latency_ms, placement };
     const why = `${moved.handler_name} was moved to ${node.file.node_name} by hand`;
-    const result = planner.placed(table.planRequest(record)!, planned, why, 'usual');
+    const result = planner.placed(table.planRequest(record)!, planned, why, 'promised');
     if (result.admitted) return result.plan;
     throw refused(session_id, moved.handler_name, node, result.refusal.reasons.join('; '));
   }

@@ -22,10 +22,11 @@ import { placementOf, planNodes, recordOf, type SessionRecord } from './session-
 import { findService, sessionService, wishes } from './session-request.js';
 
 /**
- * Nodes and links as quick as they are now; or as usual, links then at the rates that node files grant: an order of an
- * operator, or what runs already, is not refused for what passes.
+ * Nodes, links and costs as they are measured now; or as they were promised: nodes as quick as usual, links at the rates of
+ * node files, costs as declared. An order of an operator, or what runs already, is judged by the latter: on a machine that
+ * is busy with other things as well, a session that loses a node rather runs late than not at all.
  */
-export type Pace = 'now' | 'usual';
+export type Pace = 'now' | 'promised';
 
 /** Ended sessions that stay in memory and in listings; older ones are read from the store when they are asked for. */
 export const ENDED_IN_MEMORY_MAX = 200;
@@ -92,9 +93,9 @@ export class SessionTable {
 
   #pace(when: Pace): Pick<FleetInput, 'profiles' | 'slownessOf' | 'links'> {
     const { pace, profiles, links } = this.#options;
-    if (when === 'usual') {
+    if (when === 'promised') {
       const granted = { rtt: links.rtt.bind(links), mbit: () => null };
-      return { profiles: profiles.current, slownessOf: () => 1, links: granted };
+      return { profiles: [], slownessOf: () => 1, links: granted };
     }
     const slownessOf = (nodeId: number) => pace.factorOf(nodeId);
     return { profiles: pace.profiles(profiles.current), slownessOf, links };

@@ -278,8 +278,9 @@ function checks(
         });
         return seen === null ? true : undefined;
       };
-      await eventually(what, look1, HEALTHY_MS_MAX).catch((error: unknown) => {
-        throw new Error(`${what}: ${error instanceof Error ? error.message : error}; last: ${seen}`);
+      await eventually(what, look1, HEALTHY_MS_MAX).catch(async (error: unknown) => {
+        const state = await stateOf(system, Object.values(sessionIds)).catch(String);
+        throw new Error(`${what}: ${error instanceof Error ? error.message : error}; last: ${seen}\n${state}`);
       });
       for (const { pid } of daemons()) {
         if (!firstDescriptors.has(pid)) firstDescriptors.set(pid, descriptors(pid) ?? 0);
@@ -294,4 +295,24 @@ function checks(
       }
     },
   };
+}
+
+/** What a failed test has to tell: where every handler is and how far, and what happened last. */
+async function stateOf({ coordinator }: TestSystem, sessionIds: readonly number[]): Promise<string> {
+  const told: string[] = [];
+  for (const id of sessionIds) {
+    const view = await coordinator.session(id);
+    told.push(`session ${id}: ${view.observed}, generation ${view.generation}, ${view.problem ?? 'no problem'}`);
+    for (const node of view.nodes) {
+      for (const one of node.observed?.handlers ?? []) {
+        const links = one.links.map((link) => `<${link.source_handler}${link.connected ? '' : ' cut'}`).join(' ');
+        told.push(
+          `  ${node.node_name} ${one.handler_name} ${one.state} pid ${one.pid} last ${one.stats?.last_sequence} received ${one.stats?.received} ${links} ${one.error ?? ''}`,
+        );
+      }
+    }
+    told.push(`  loss ${JSON.stringify((await coordinator.loss(id)).sinks)}`);
+  }
+  const events = await coordinator.events({ limit: 40 });
+  return [...told, ...events.map(({ timestamp, kind, message }) => `${timestamp} ${kind} ${message}`)].join('\n');
 }
