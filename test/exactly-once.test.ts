@@ -11,8 +11,6 @@ import {
   type TestSystem,
 } from './support/system.js';
 
-const PICTURES = 60;
-
 let system: TestSystem;
 
 beforeAll(async () => {
@@ -25,12 +23,14 @@ afterAll(async () => {
 
 test('every host is killed once, and the journal has every sequence exactly once, in order', async () => {
   const { coordinator } = system;
-  const source = system.pictures('killed', PICTURES);
+  // Round and round until every host was killed, however quick the machine is.
+  const source = system.pictures('killed', 6);
   const { session_id } = await coordinator.createSession({
     service: 'spread',
     source,
     delivery: 'all',
     source_node: 0,
+    params: { capture: { loop: true } },
   });
   const id = session_id!;
   const running = await awaitRunning(coordinator, id);
@@ -53,9 +53,14 @@ test('every host is killed once, and the journal has every sequence exactly once
     reached = sinkSequence(await coordinator.session(id)) + 3;
   }
 
+  await eventually(`sequence ${reached} at the sink at last`, async () =>
+    sinkSequence(await coordinator.session(id)) >= reached ? true : undefined,
+  );
+  await coordinator.stopSession(id);
   await awaitSession(coordinator, id, ({ observed }) => observed === 'stopped', { timeoutMs: 120_000 });
   const lines = system.journal(id);
-  expect(lines.map((line) => line.sequence)).toEqual(Array.from({ length: PICTURES }, (_, index) => index));
+  expect(lines.length).toBeGreaterThan(reached);
+  expect(lines.map((line) => line.sequence)).toEqual(lines.map((_, index) => index));
   expect(lines.filter((line) => line.dropped !== undefined)).toEqual([]);
   expect(lines.every((line) => (line.boxes?.length ?? 0) > 0)).toBe(true);
 }, 240_000);
