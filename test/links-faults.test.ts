@@ -63,6 +63,12 @@ class End {
     closers.push(() => this.kill());
   }
 
+  /** What it said last, and how it is. */
+  get told(): object {
+    const { pid, exitCode, signalCode } = this.#child;
+    return { ...this.state, pid, exitCode, signalCode };
+  }
+
   async killAndRestart(): Promise<void> {
     await this.kill();
     this.#child = this.#start();
@@ -175,7 +181,12 @@ test.each<[Delivery, 'tcp' | 'unix']>([
     const { ends, journal, shaper } = await startPair(delivery, transport, seed);
     let kills = 0;
     while (!journal.ended) {
-      await journal.reaches(journal.bytes + random() * 2 * PACKETS_PER_KILL * LINE_BYTES);
+      await journal.reaches(journal.bytes + random() * 2 * PACKETS_PER_KILL * LINE_BYTES).catch((error) => {
+        const state = JSON.stringify(ends.map((end) => end.told));
+        throw new Error(`seed ${seed}, after ${kills} kills, ${shaper.connections} connections: ${state}`, {
+          cause: error,
+        });
+      });
       if (journal.ended) break;
       const victims = random() < 0.2 ? ends : [ends[random() < 0.5 ? 0 : 1]];
       await Promise.all(victims.map((end) => end.killAndRestart()));
