@@ -28,7 +28,8 @@ function contentOf(sequence, bytes) {
 
 async function source({ delivery, listen, dir, packets, bytes, seed, keepAlive }) {
   const file = join(dir, 'checkpoint');
-  const settled = existsSync(file) ? Number(readFileSync(file, 'utf8')) : -1;
+  // Empty when its process was killed before it had written anything.
+  const settled = existsSync(file) ? Number(readFileSync(file, 'utf8') || -1) : -1;
   const checkpoint = openSync(file, 'a+') && openSync(file, 'r+');
   const sender = new LinkSender({
     ...{ handlerId: 1, delivery, clock, settled },
