@@ -54,7 +54,7 @@ export class FakeNode {
   epoch = 0;
   /** Percent of its cores. */
   cpuUtil: number | null = null;
-  /** True: handlers stay `preparing`. */
+  /** True: handlers of the generations that it is told of from now on stay `preparing`, for as long as it is true. */
   holds = false;
   /** True: takes questions and never answers. */
   silent = false;
@@ -71,6 +71,8 @@ export class FakeNode {
   /** Handlers with this model cannot be created. */
   noModel: string | null = null;
   readonly #stats = new Map<string, Partial<HandlerStats>>();
+  /** session_id -> the generation that it was told of while it held. */
+  readonly #held = new Map<number, number>();
   /** Who waits for hints. */
   readonly #waiting: ((hints: NodeHints) => void)[] = [];
   #hints = 0;
@@ -151,7 +153,8 @@ export class FakeNode {
     const { model } = session.handlers.find((one) => one.handler_id === handlerId)!.params ?? {};
     if (this.failed.has(handlerId) || (model !== undefined && model === this.noModel)) return 'failed';
     if (session.desired === 'stopped') return this.drains ? 'draining' : 'stopped';
-    return this.holds ? 'preparing' : session.desired;
+    const isHeld = this.holds && this.#held.get(session.session_id) === session.generation;
+    return isHeld ? 'preparing' : session.desired;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -215,6 +218,7 @@ export class FakeNode {
     if (wanted.epoch === epoch && wanted.generation < generation) {
       throw new OrchestratorError('SESSION_STALE', `generation ${wanted.generation} < ${generation}`);
     }
+    if (this.holds && wanted.generation !== generation) this.#held.set(wanted.session_id, wanted.generation);
     this.sessions.set(wanted.session_id, wanted);
     return this.observe(wanted);
   }

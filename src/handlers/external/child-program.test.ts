@@ -22,7 +22,8 @@ function program(script: string): { start: CommandStart; pids(): number[] } {
   const environment = { PATH: '/usr/bin:/bin', FILE: file };
   return {
     start: { program: '/bin/sh', args: ['-c', `echo $$ >>"$FILE"; ${script}`], environment },
-    pids: () => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').map(Number) : []),
+    // Whole lines only: the file is there before its first number is.
+    pids: () => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1).map(Number) : []),
   };
 }
 
