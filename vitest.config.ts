@@ -18,6 +18,8 @@ export default defineConfig({
     // For tests that hang: a shared machine may stand still for half a minute and go on.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // Bound of an `expect.poll`, for the same reason.
+    expect: { poll: { timeout: 20_000 } },
     pool: 'forks',
     maxWorkers: 2,
     sequence: { sequencer: SystemsFirst },

@@ -20,7 +20,7 @@ beforeAll(async () => {
     services: [spreadFaceService({ service_id: 1, service_name: 'spread' })],
     nodes: NODES.map((node, index) => ({ ...node, clockSkewMs: SKEW_MS[index]! })),
   });
-}, 60_000);
+});
 
 afterAll(async () => {
   await system?.close();

@@ -76,7 +76,7 @@ describe.runIf(hasMariadb())('three coordinators on one MariaDB', () => {
     } as const;
     id = (await system.coordinator.createSession(request)).session_id!;
     pids = handlersOf(await awaitRunning(system.coordinator, id)).map(({ pid }) => pid);
-  }, 90_000);
+  });
 
   afterAll(async () => {
     await watch?.stop();
@@ -128,7 +128,7 @@ describe.runIf(hasMariadb())('three coordinators on one MariaDB', () => {
     await client.close();
     await nodesSee(leader.epoch);
     await undisturbed();
-  }, 60_000);
+  });
 
   test('a killed leader is followed by another one, and comes back as a follower', async () => {
     const old = await leaderBesides();
@@ -138,7 +138,7 @@ describe.runIf(hasMariadb())('three coordinators on one MariaDB', () => {
     await undisturbed();
     await old.daemon.restart();
     expect((await leaderBesides({ url: '', epoch: leader.epoch - 1 })).url).toBe(leader.url);
-  }, 90_000);
+  });
 
   test('a stopped leader that goes on does nothing any more, and follows', async () => {
     const old = await leaderBesides();
@@ -154,7 +154,7 @@ describe.runIf(hasMariadb())('three coordinators on one MariaDB', () => {
     await nodesSee(leader.epoch);
     await undisturbed();
     expect(watch.backwards).toEqual([]);
-  }, 90_000);
+  });
 
   test('a database that is away for a while costs no frame, and then one leads and does what it is told', async () => {
     const leader = await leaderBesides();

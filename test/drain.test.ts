@@ -32,7 +32,7 @@ let system: TestSystem;
 beforeAll(async () => {
   const nodes = NODES.map((node) => (node.node_type === 'client' ? node : { ...node, labels: ['compute'] }));
   system = await startSystem({ services: [CHAIN], nodes });
-}, 60_000);
+});
 
 afterAll(async () => {
   await system?.close();

@@ -15,7 +15,7 @@ let system: TestSystem;
 
 beforeAll(async () => {
   system = await startSystem({ services: [spreadFaceService({ service_id: 1, service_name: 'spread', fps: 8 })] });
-}, 60_000);
+});
 
 afterAll(async () => {
   await system?.close();

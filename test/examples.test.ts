@@ -66,7 +66,7 @@ describe('in a system of three nodes', () => {
       service(4, 'forbidden', { command: 'python3 -c pass' }),
     ];
     system = await startSystem({ services, commands: [COMMAND] });
-  }, 60_000);
+  });
   afterEach(() => {
     for (const program of programs.splice(0)) program.kill('SIGKILL');
   });
@@ -218,7 +218,7 @@ describe('in a system of three nodes', () => {
       return view.observed === 'failed' ? view : undefined;
     });
     expect(failed.problem).toMatch(/command python3 -c pass is not one that this node allows/);
-  }, 60_000);
+  });
 
   test('a program that cannot join says why', async () => {
     const view = await start('joined', 1);
@@ -233,5 +233,5 @@ describe('in a system of three nodes', () => {
     expect((await exit(program)).code).toBe(0);
     expect(isAlive(program.pid!)).toBe(false);
     await stopped(view);
-  }, 60_000);
+  });
 });

@@ -57,4 +57,4 @@ test('a running recogniser follows its gallery', async () => {
   await becomes('unknown', 'Bea', 'unknown');
   removePerson(gallery, 'Bea');
   await becomes('unknown', 'unknown', 'unknown');
-}, 60_000);
+});

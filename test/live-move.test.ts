@@ -35,7 +35,7 @@ beforeAll(async () => {
       freeFaceService({ service_id: 2, service_name: 'held', fps: 6 }),
     ],
   });
-}, 60_000);
+});
 
 afterAll(async () => {
   await system?.close();

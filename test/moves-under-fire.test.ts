@@ -36,7 +36,7 @@ beforeAll(async () => {
   const request = { service: 'fire', delivery: 'all', source: system.pictures('fire', 6), source_node: 0 } as const;
   id = (await system.coordinator.createSession(request)).session_id!;
   await awaitRunning(system.coordinator, id);
-}, 60_000);
+});
 
 afterAll(async () => {
   await system?.close();

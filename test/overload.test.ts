@@ -49,7 +49,7 @@ beforeAll(async () => {
     node.node_type === 'edge' ? { ...node, labels: ['compute'] } : node,
   );
   system = await startSystem({ services: [SERVICE], nodes });
-}, 60_000);
+});
 
 afterEach(() => {
   for (const one of others) one.kill('SIGKILL');

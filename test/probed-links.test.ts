@@ -87,7 +87,7 @@ beforeAll(async () => {
     () => coordinator.close(),
     () => client.close(),
   );
-}, 60_000);
+});
 
 afterAll(async () => {
   for (const close of closers.reverse()) await close();
@@ -104,7 +104,7 @@ test('within two rounds of probes every pair is measured, the far one as far', a
   expect((await link('near', 'far')).rtt.value).toBeGreaterThanOrEqual(RTT_MS);
   const [near, far] = [await link('camera', 'near'), await link('camera', 'far')];
   expect(near.rtt.value).toBeLessThan(far.rtt.value);
-}, 60_000);
+});
 
 test('a session that must be quick avoids it and says why; one that need not may have it', async () => {
   const plan = async (latency_ms_max: number) => {
@@ -124,4 +124,4 @@ test('a session that must be quick avoids it and says why; one that need not may
   expect(quick.reasons.join('\n')).toMatch(/camera -> near: round trip \d+\.\d ms, measured by a probe/);
   const slack = (await plan(10_000)).handlers.find((one) => one.handler_name === 'detect')!;
   expect(slack.candidates.find((one) => one.node_name === 'far')!.rejected).toBeUndefined();
-}, 60_000);
+});

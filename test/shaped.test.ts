@@ -19,7 +19,7 @@ beforeAll(async () => {
       { node_id: 2, node_name: 'cloud', node_type: 'cloud', shape: CLOUD },
     ],
   });
-}, 90_000);
+});
 
 afterAll(async () => {
   await system?.close();

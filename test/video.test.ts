@@ -52,7 +52,7 @@ beforeAll(async () => {
     services: [SERVICE, JSON.parse(readFileSync(SHIPPED, 'utf8'))],
     nodes: [{ node_id: 0, node_name: 'client', node_type: 'client' }],
   });
-}, 60_000);
+});
 afterAll(async () => {
   await system?.close();
 });

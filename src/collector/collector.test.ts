@@ -311,7 +311,7 @@ describe('retention', () => {
     const young = { sys_info: [{ timestamp: Date.now() / 1000 }] };
     await store.storeReports([reportInput(young, 1, 1)]);
     await start({ retention: TELEMETRY_RETENTION });
-    await expect.poll(() => countOf('link_info'), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => countOf('link_info')).toBe(0);
     expect(await countOf('sys_info')).toBe(1);
   });
 });

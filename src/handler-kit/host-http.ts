@@ -81,6 +81,7 @@ async function postPacket(
     );
   }
   const sequence = sequenceHeader(request);
+  await target.posted.untilConnected();
   const payload = payloadOf(request, await readBody(request));
   if (!target.accepts.includes(payload.type)) {
     throw new OrchestratorError(

@@ -313,6 +313,21 @@ function ask(socketPath: string, path: string, headers: Record<string, string> =
   });
 }
 
+test('a packet that is posted before the next handler is connected waits for it', async () => {
+  const { configs, journal } = chainConfigs({ hosts: [[1], [2]] });
+  const onward = ({ links, ...config }: HostConfig) => ({
+    ...config,
+    links: links.filter((link) => link.source_handler === 1),
+  });
+  const [relay, sink] = [onward(configs[0]!), onward(configs[1]!)];
+  await start(relay);
+  const jpeg = { 'content-type': 'image/jpeg' };
+  const posted = ask(relay.socketPath, '/v1/sessions/1/handlers/1/inputs/0', jpeg, Buffer.from('0'));
+  await start(sink);
+  expect(await posted).toMatchObject({ status: 202 });
+  await vi.waitFor(() => expect(journal()).toEqual(['0 0']), WAIT_MS);
+});
+
 test('packets are posted, numbered, refused by name; pages are served', async () => {
   const { configs, journal } = chainConfigs({ hosts: [[1, 2]] });
   const config = { ...configs[0]!, links: configs[0]!.links.filter((link) => link.source_handler === 1) };

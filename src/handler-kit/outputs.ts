@@ -9,6 +9,7 @@ import type { DataPacket, Delivery, DropReason } from '../contracts/packet.js';
 import type { LinkHello, LinkPacket } from '../links/link.js';
 import { LinkSender } from '../links/link-sender.js';
 import type { Clock } from '../std/clock.js';
+import { deferred } from '../std/deferred.js';
 
 /** Bounds of each output link, where they differ from contracts/limits.ts (tests of small windows). */
 export interface LinkWindow {
@@ -53,6 +54,7 @@ export class Outputs {
   readonly #taps = new Set<Tap>();
   #last: number;
   #peersReceived = -1;
+  #allAttached = deferred<void>();
 
   constructor(options: OutputsOptions) {
     this.#options = options;
@@ -94,6 +96,21 @@ export class Outputs {
     return [...this.#links.values()].every(({ sender }) => sender.attached);
   }
 
+  /** Resolves when every other end has said what it already has, or when `boundMs` have passed or this is closed. */
+  async untilAttached(boundMs: number): Promise<void> {
+    if (this.attached) return;
+    const bound = deferred<void>();
+    const timer = setTimeout(() => bound.resolve(), boundMs);
+    await Promise.race([this.#allAttached.promise, bound.promise]);
+    clearTimeout(timer);
+  }
+
+  #wakeWhenAttached(): void {
+    if (!this.attached) return;
+    this.#allAttached.resolve();
+    this.#allAttached = deferred();
+  }
+
   /** Nothing is kept for anybody who is connected. */
   get flushed(): boolean {
     return [...this.#links.values()].every(({ sender }) => sender.retained === 0 || !sender.connected);
@@ -113,6 +130,7 @@ export class Outputs {
       onAttached: (hello) => {
         this.#peersReceived = Math.max(this.#peersReceived, hello.received);
         this.#options.onAttached?.(hello);
+        this.#wakeWhenAttached();
       },
       onSent: (packet, bytes) => this.#options.onSent(packet, bytes),
       onDropped: (reason) => this.#options.onDropped(reason),
@@ -135,6 +153,7 @@ export class Outputs {
     const sender = this.#links.get(key)?.sender;
     this.#links.delete(key);
     sender?.close();
+    this.#wakeWhenAttached();
     this.#options.onSettled();
   }
 
@@ -199,5 +218,6 @@ export class Outputs {
     for (const { sender } of [...this.#links.values(), ...this.#taps]) sender.close();
     this.#links.clear();
     this.#taps.clear();
+    this.#wakeWhenAttached();
   }
 }

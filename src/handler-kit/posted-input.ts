@@ -13,6 +13,9 @@ import type { HandlerRunner } from './runner.js';
 /** When to post again after LINK_BUSY, s. */
 export const POST_RETRY_AFTER_S = 1;
 
+/** How long a post waits for the links behind it, which connect when the session runs, ms. */
+export const POST_ATTACH_WAIT_MS = 5_000;
+
 export interface PostedInputOptions {
   readonly runner: HandlerRunner;
   readonly input: number;
@@ -34,6 +37,11 @@ export class PostedInput {
 
   get account(): Account {
     return this.#options.account;
+  }
+
+  /** To be awaited before a body is read: what waits holds a connection and no packet. */
+  untilConnected(): Promise<void> {
+    return this.#options.runner.outputs.untilAttached(POST_ATTACH_WAIT_MS);
   }
 
   /** Takes one packet; returns its sequence. One at or below the last was posted before and is taken as done. */

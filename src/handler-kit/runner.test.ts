@@ -12,6 +12,8 @@ import { TAPS_MAX } from './outputs.js';
 import { HandlerRunner } from './runner.js';
 import { Telemetry } from './telemetry.js';
 
+/** Bound of each wait on a machine that is busy with other tests. */
+const WAIT_MS = 20_000;
 const clock = systemClock();
 const LINK = { source_handler: 4, source_output: 0, target_handler: 5, target_input: 0 };
 const closers: (() => unknown)[] = [];
@@ -80,7 +82,7 @@ test('outputs inherit sequence, times and metadata of input 0', async () => {
   const { runner, out } = setup({ process: () => ({ outputs: [bytes('y')], metadata: { boxes: [] } }) });
   const packet = data(7, 0);
   runner.accept(0, packet, null);
-  await vi.waitFor(() => expect(out).toHaveLength(1));
+  await vi.waitFor(() => expect(out).toHaveLength(1), WAIT_MS);
   expect(out[0]).toEqual({ ...packet, payload: bytes('y'), metadata: { input: 'a.jpg', boxes: [] } });
 });
 
@@ -90,7 +92,7 @@ test.each([
 ])('an output %s is an error of the packet', async (_, result, detail) => {
   const { runner, out } = setup({ process: () => result });
   runner.accept(0, data(0), null);
-  await vi.waitFor(() => expect(out).toHaveLength(1));
+  await vi.waitFor(() => expect(out).toHaveLength(1), WAIT_MS);
   expect(out[0]).toMatchObject({
     kind: 'drop',
     reason: 'error',
@@ -103,7 +105,7 @@ test('latest: a packet past its deadline is not processed', async () => {
   const process = vi.fn(() => ({ outputs: [bytes()] }));
   const { runner, out } = setup({ delivery: 'latest', process });
   runner.accept(0, data(0, clock.now() - 1), null);
-  await vi.waitFor(() => expect(out).toHaveLength(1));
+  await vi.waitFor(() => expect(out).toHaveLength(1), WAIT_MS);
   expect(out[0]).toMatchObject({ kind: 'drop', reason: 'late', handler_id: 4 });
   expect(process).not.toHaveBeenCalled();
   expect(runner.stats().dropped).toEqual({ late: 1 });
@@ -117,7 +119,7 @@ test('emulated speed makes a packet take 1/speed as long, without counting as wo
   };
   const { runner, out } = setup({ speed: 0.25, process });
   runner.accept(0, data(0), null);
-  await vi.waitFor(() => expect(out).toHaveLength(1));
+  await vi.waitFor(() => expect(out).toHaveLength(1), WAIT_MS);
   expect(runner.stats().service_ms_p50).toBeGreaterThanOrEqual((busyMs / 0.25) * 0.95);
   expect(runner.meter.busyMs).toBeLessThan(runner.stats().service_ms_p50! / 2);
 });
@@ -126,12 +128,12 @@ test('an input is settled only when the output is', async () => {
   const { runner, out, receiver } = setup({ process: () => ({ outputs: [bytes()] }) });
   runner.accept(0, data(0), null);
   runner.accept(0, data(1), null);
-  await vi.waitFor(() => expect(out).toHaveLength(2));
+  await vi.waitFor(() => expect(out).toHaveLength(2), WAIT_MS);
   expect(runner.settled).toBe(-1);
   receiver.settle(0);
-  await vi.waitFor(() => expect(runner.settled).toBe(0));
+  await vi.waitFor(() => expect(runner.settled).toBe(0), WAIT_MS);
   receiver.settle(1);
-  await vi.waitFor(() => expect(runner.settled).toBe(1));
+  await vi.waitFor(() => expect(runner.settled).toBe(1), WAIT_MS);
 });
 
 test('several packets are at work at a time, begin in order and leave in order', async () => {
@@ -146,43 +148,43 @@ test('several packets are at work at a time, begin in order and leave in order',
   const { runner, out } = setup({ concurrency: 3, process });
   for (let sequence = 0; sequence < 4; sequence++) runner.accept(0, data(sequence), null);
   runner.accept(0, { kind: 'end', sequence: 4, timestamp: 0, deadline: 0 }, null);
-  await vi.waitFor(() => expect(begun).toEqual([0, 1, 2]));
+  await vi.waitFor(() => expect(begun).toEqual([0, 1, 2]), WAIT_MS);
   work[2]!.resolve();
   work[1]!.resolve();
   await new Promise(setImmediate);
   expect([out, runner.idle]).toEqual([[], false]);
   work[0]!.resolve();
-  await vi.waitFor(() => expect(out.map(({ sequence }) => sequence)).toEqual([0, 1, 2]));
+  await vi.waitFor(() => expect(out.map(({ sequence }) => sequence)).toEqual([0, 1, 2]), WAIT_MS);
   expect(out[1]).toMatchObject({ kind: 'drop', reason: 'queue', detail: 'nobody is there' });
-  await vi.waitFor(() => expect(begun).toEqual([0, 1, 2, 3]));
+  await vi.waitFor(() => expect(begun).toEqual([0, 1, 2, 3]), WAIT_MS);
   work[3]!.resolve();
-  await vi.waitFor(() => expect(out.map(({ kind }) => kind)).toEqual(['data', 'drop', 'data', 'data', 'end']));
+  await vi.waitFor(() => expect(out.map(({ kind }) => kind)).toEqual(['data', 'drop', 'data', 'data', 'end']), WAIT_MS);
   expect(runner.stats()).toMatchObject({ processed: 3, dropped: { queue: 1 } });
 });
 
 test('a tap reads what is emitted from now on, and nobody waits for it', async () => {
   const { runner, out, receiver } = setup({ process: () => ({ outputs: [bytes('y')] }) });
   runner.accept(0, data(0), null);
-  await vi.waitFor(() => expect(out).toHaveLength(1));
+  await vi.waitFor(() => expect(out).toHaveLength(1), WAIT_MS);
   const sender = runner.outputs.tap(0);
   const tapped: LinkPacket[] = [];
   const events = { open() {}, closed() {}, packet: (packet: LinkPacket) => tapped.push(packet) };
   const tap = memoryDial({ find: () => sender, clock })({ after: -1, received: -1, generation: -1 }, events);
-  await vi.waitFor(() => expect(sender.connected).toBe(true));
+  await vi.waitFor(() => expect(sender.connected).toBe(true), WAIT_MS);
   const LAST = 60;
   for (let sequence = 1; sequence <= LAST; sequence++) {
     runner.accept(0, data(sequence), null);
     receiver.settle(sequence - 1);
   }
-  await vi.waitFor(() => expect(out).toHaveLength(LAST + 1));
+  await vi.waitFor(() => expect(out).toHaveLength(LAST + 1), WAIT_MS);
   expect(tapped.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 16 }, (_, index) => index + 1));
   receiver.settle(LAST);
-  await vi.waitFor(() => expect(runner.settled).toBe(LAST));
+  await vi.waitFor(() => expect(runner.settled).toBe(LAST), WAIT_MS);
   tap.ack({ settled: 16, received: 16 });
-  await vi.waitFor(() => expect(tapped.at(-1)).toMatchObject({ kind: 'data', sequence: LAST }));
+  await vi.waitFor(() => expect(tapped.at(-1)).toMatchObject({ kind: 'data', sequence: LAST }), WAIT_MS);
   expect(tapped[16]).toMatchObject({ kind: 'drop', reason: 'queue', first: 17 });
   tap.close('enough');
-  await vi.waitFor(() => expect(sender.connected).toBe(false));
+  await vi.waitFor(() => expect(sender.connected).toBe(false), WAIT_MS);
 });
 
 test('a handler has a bounded number of taps, and forgets those whose readers have gone', () => {

@@ -39,7 +39,6 @@ export class SourceRunner {
   #running: Promise<void> | null = null;
   #silent = false;
   readonly #aborted = deferred<void>();
-  #attached = deferred<void>();
 
   constructor(options: SourceRunnerOptions) {
     this.#options = options;
@@ -53,10 +52,7 @@ export class SourceRunner {
       settled: options.resumeAfter,
       window: options.window,
       onSettled: () => {},
-      onAttached: (hello) => {
-        this.#continueAfter(hello);
-        if (this.outputs.attached) this.#attached.resolve();
-      },
+      onAttached: (hello) => this.#continueAfter(hello),
       onSent: (packet, bytes) => telemetry.event(handlerId, packet.sequence, 'sent', bytes),
       onDropped: (reason) => this.meter.dropped(reason),
     });
@@ -109,11 +105,7 @@ export class SourceRunner {
   }
 
   async #untilAttached(): Promise<void> {
-    if (!this.outputs.attached) {
-      const timer = setTimeout(() => this.#attached.resolve(), SOURCE_ATTACH_WAIT_MS);
-      await Promise.race([this.#attached.promise, this.#aborted.promise]);
-      clearTimeout(timer);
-    }
+    await Promise.race([this.outputs.untilAttached(SOURCE_ATTACH_WAIT_MS), this.#aborted.promise]);
     if (this.outputs.count > 0) this.#next = Math.max(this.#next, this.settled + 1);
   }
 

@@ -308,4 +308,4 @@ test('serving packets with any flaw, cut anywhere: in order or not at all, and t
 
 test('a handshake that is never answered ends in time', async () => {
   await leavesAndRecovers('', /the upgrade was not answered in time/);
-}, 30_000);
+});

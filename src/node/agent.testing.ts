@@ -109,7 +109,7 @@ export function share(
 export async function until<T>(
   probe: () => Promise<T | false | undefined> | T | false | undefined,
   what: string,
-  ms = 10_000,
+  ms = 30_000,
 ) {
   const deadline = performance.now() + ms;
   for (;;) {

@@ -24,6 +24,7 @@ const server = createServer((request, response) => {
     });
   } else if (request.method === 'POST') {
     let bytes = 0;
+    told.push({ type: 'post begun' });
     request.on('data', (chunk) => {
       bytes += chunk.length;
     });

@@ -153,7 +153,7 @@ describe('recognisers', () => {
   beforeAll(async () => {
     changed = {};
     for (const name of Object.keys(CHANGES)) changed[name] = await changedFaces(name);
-  }, 60_000);
+  });
 
   const chipOf = (box: Box, frame: Frame, { chip }: Recognizer): Crop => alignFace(box, { chip, frame })!;
 

@@ -301,7 +301,7 @@ describe('beside the others', () => {
       { numRuns: 120, seed: 5 },
     );
     expect(Math.min(seen.admitted, seen.refused)).toBeGreaterThan(5);
-  }, 60_000);
+  });
 });
 
 /** The highest accuracy of the last session beside the placed ones by trying everything; 0 = it has no place. */

@@ -66,15 +66,16 @@ test('a command that is not there is told by name', async () => {
 });
 
 test.each([
-  ['ends when it is asked', 'exec sleep 1000'],
-  ['does not want to end', STUBBORN],
-])('after close nothing is left of a program that %s', async (_, script) => {
+  ['ends when it is asked', 'exec sleep 1000', 1],
+  ['does not want to end', STUBBORN, 1],
+  ['has started another one', 'sleep 1000 & echo $! >>"$FILE"; wait', 2],
+])('after close nothing is left of a program that %s', async (_, script, count) => {
   const { start, pids } = program(script);
   const child = run(start);
-  await vi.waitFor(() => expect(pids()).toHaveLength(1), WAIT);
+  await vi.waitFor(() => expect(pids()).toHaveLength(count), WAIT);
   child.close();
-  await vi.waitFor(() => expect(isAlive(pids()[0]!)).toBe(false), WAIT);
-  expect(pids()).toHaveLength(1);
+  await vi.waitFor(() => expect(pids().filter(isAlive)).toEqual([]), WAIT);
+  expect(pids()).toHaveLength(count);
 });
 
 test('a host that is killed takes its program along', async () => {

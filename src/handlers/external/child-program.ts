@@ -16,17 +16,20 @@ const STABLE_AFTER_MS = 30_000;
 
 /**
  * `$@` is the program. When stdin ends it is asked to end, and a second later it is killed; when it ends by itself, so
- * does this shell, with its code.
+ * does this shell, with its code. Where there is `setsid` (Linux), all of that goes for what the program started, too: its
+ * process group. Before the program leads it there is no such group, hence the second of the two signals.
  */
 const KEEPER = `
 exec 3<&0
+if command -v setsid >/dev/null; then set -- setsid "$@"; fi
 "$@" 3<&- </dev/null &
 program=$!
-{ while read -r _ <&3; do :; done; kill -TERM $program; sleep 1; kill -KILL $program; } 2>/dev/null &
+end() { kill "-$1" "-$program" || kill "-$1" "$program"; }
+{ while read -r _ <&3; do :; done; end TERM; sleep 1; end KILL; } 2>/dev/null &
 watch=$!
 wait $program
 code=$?
-kill -KILL $watch 2>/dev/null
+kill -KILL $watch "-$program" 2>/dev/null
 exit $code`;
 
 export interface ChildProgramOptions {

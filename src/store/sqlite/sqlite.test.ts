@@ -90,7 +90,7 @@ describe('sqlite thread', () => {
     const ended = workers[0]!.terminate();
     await expect(store.nextEpoch()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     await ended;
-    await vi.waitFor(async () => expect(await store.nextEpoch()).toBeGreaterThan(1), { timeout: 5000 });
+    await vi.waitFor(async () => expect(await store.nextEpoch()).toBeGreaterThan(1), 20_000);
     await store.close();
     await expect(store.nextEpoch()).rejects.toThrow(/closed/);
   });
