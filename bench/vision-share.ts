@@ -134,7 +134,12 @@ async function callRows(options: Omit<Parameters<typeof runCases>[0], 'cases'>):
       confine: async () => ({ wasOutOfMemory: async () => false, release: async () => {} }),
       close: async () => {},
     },
-    ...{ bounds: DEFAULT_HOST_BOUNDS, batchMax: 16, batchWaitMs: 0, chooseThreads: () => 1 },
+    ...{
+      bounds: DEFAULT_HOST_BOUNDS,
+      batchMax: 16,
+      batchWaitMs: 0,
+      chooseThreads: () => ({ count: 1, why: 'as the other' }),
+    },
     newSocketPath: () => join(directory, `${++sockets}`),
   });
   const engines: Engine[] = [];

@@ -169,6 +169,19 @@ test(
         .map((row: { event: string }) => row.event)
         .sort(),
     ).toEqual([...['end', 'recv', 'sent', 'start']]);
+    const profiles = await orchestrator(
+      'sql',
+      'select handler_type, max(threads) as threads from profile group by 1',
+      '--json',
+    );
+    const threads = new Map<number, number | null>(
+      JSON.parse(profiles.stdout).map((row: { handler_type: number; threads: number | null }) => [
+        row.handler_type,
+        row.threads,
+      ]),
+    );
+    // encode has no model, detect_face has one
+    expect([threads.get(5), threads.get(18)]).toEqual([null, expect.any(Number)]);
   },
   TIMEOUT_MS,
 );

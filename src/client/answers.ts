@@ -6,7 +6,7 @@ import Type, { type Static } from '#vendor/typebox.js';
 import { BlueprintLinkSchema } from '../contracts/blueprint.js';
 import { FleetSnapshotSchema } from '../contracts/fleet.js';
 import { CostSchema, InputPortSchema, OutputPortSchema } from '../contracts/handler-type.js';
-import { NodeViewSchema } from '../contracts/node.js';
+import { NodeViewSchema, ObservedHandlerSchema } from '../contracts/node.js';
 import { LinkFigureSchema, PlannedHandlerSchema, SessionPlanSchema } from '../contracts/plan.js';
 import { SessionStateSchema, SessionViewSchema } from '../contracts/session.js';
 
@@ -72,6 +72,7 @@ export type ServiceView = Static<typeof ServiceViewSchema>;
 export const ExplainedHandlerSchema = Type.Object({
   ...Type.Pick(PlannedHandlerSchema, ['handler_id', 'handler_name', 'node_id', 'node_name', 'alternative']).properties,
   state: Nullable(Type.String({ description: 'As its node observes it; null when the node does not tell' })),
+  ...Type.Pick(ObservedHandlerSchema, ['threads', 'threads_why', 'shared_models']).properties,
   predicted: Type.Object({ compute_ms: Type.Number(), queue_ms: Type.Number(), fps: Type.Number() }),
   measured: Nullable(
     Type.Object({

@@ -129,6 +129,7 @@ export const SharedModelSchema = Type.Object({
   model: Type.String(),
   pid: Nullable(Type.Integer()),
   threads: Type.Integer({ description: 'Of each of its inferences' }),
+  threads_why: Type.String({ description: 'Why so many' }),
   handlers: Type.Integer({ description: 'Handlers of this node that hold it' }),
   restarts: Type.Integer(),
 });
@@ -144,6 +145,7 @@ export const ObservedHandlerSchema = Type.Object({
   last_exit: Type.Optional(Type.String({ description: 'Why its host was started again last' })),
   note: Type.Optional(Type.String({ description: 'What the handler says of itself, for example what it waits for' })),
   threads: Type.Optional(Type.Integer({ description: 'Of each inference of the models that its host has loaded' })),
+  threads_why: Type.Optional(Type.String({ description: 'Why so many' })),
   shared_models: Type.Optional(Type.Array(SharedModelSchema, { description: 'Models that it shares with others' })),
   stats: Type.Optional(HandlerStatsSchema),
   links: Type.Array(LinkStatsSchema),

@@ -88,6 +88,11 @@ export const ProfileSampleSchema = Type.Object(
     queue_ms: Figure('Mean wait per packet'),
     cpu_ms: Figure('Mean CPU time per packet'),
     out_bytes: Figure('Mean bytes per emitted packet'),
+    threads: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 1, maximum: INT_MAX }), Type.Null()], {
+        description: 'Of each inference of its models; null without a model',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -36,11 +36,22 @@ function explainHandler(handler: PlannedHandler, observed: ObservedHandler | und
   return {
     ...{ handler_id, handler_name, node_id, node_name, alternative },
     state: observed?.state ?? null,
+    ...inferenceOf(observed),
     predicted: { compute_ms: handler.compute_ms, queue_ms: handler.queue_ms, fps },
     measured: observed?.stats === undefined ? null : measuredHandler(observed.stats),
     rejected: handler.candidates
       .filter((one) => one.rejected !== undefined)
       .map((one) => `${one.node_name}${one.alternative === 'default' ? '' : ` ${one.alternative}`}: ${one.rejected}`),
+  };
+}
+
+/** How its models are run; nothing of a handler without models. */
+function inferenceOf(observed: ObservedHandler | undefined) {
+  const { threads, threads_why, shared_models } = observed ?? {};
+  return {
+    ...(threads === undefined ? {} : { threads }),
+    ...(threads_why === undefined ? {} : { threads_why }),
+    ...(shared_models === undefined ? {} : { shared_models }),
   };
 }
 

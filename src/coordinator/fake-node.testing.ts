@@ -15,6 +15,7 @@ import {
   type LinkStats,
   type NodeFacts,
   type NodeFile,
+  type ObservedHandler,
   type ObservedSession,
 } from '../contracts/node.js';
 import { type ProbeRequest, ProbeRequestSchema, type ProbeResult } from '../contracts/probe.js';
@@ -51,6 +52,8 @@ export class FakeNode {
   readonly probes: ProbeRequest[] = [];
   /** Input links that its sessions tell of, by handler_id. */
   readonly links = new Map<number, LinkStats[]>();
+  /** handler_id -> how its models are run. */
+  readonly inferences = new Map<number, Pick<ObservedHandler, 'threads' | 'threads_why' | 'shared_models'>>();
   epoch = 0;
   /** Percent of its cores. */
   cpuUtil: number | null = null;
@@ -141,6 +144,7 @@ export class FakeNode {
       ...{ pid: 1, restarts: this.restarts },
       ...(this.lastExit === undefined ? {} : { last_exit: this.lastExit }),
       links: this.links.get(handler.handler_id) ?? [],
+      ...this.inferences.get(handler.handler_id),
       ...(this.failed.has(handler.handler_id) ? { error: this.failed.get(handler.handler_id)! } : {}),
       stats: { ...NO_STATS, ...this.#stats.get(`${session_id}/${handler.handler_id}`) },
     }));

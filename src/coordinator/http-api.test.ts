@@ -127,6 +127,7 @@ describe('a running session', () => {
       ...{ status: 409, code: 'SESSION_EXISTS' },
     });
 
+    edge1.inferences.set(2, { threads: 2, threads_why: '4 cores for 2 inferences at a time' });
     edge1.tell(7, 2, { service_ms_p50: 21, service_ms_p95: 30, fps: 4.9, processed: 100 });
     camera.tell(7, 4, { end_to_end_ms_p50: 40, end_to_end_ms_p95: 63 });
     const explained = await until('figures', async () => {
@@ -136,6 +137,7 @@ describe('a running session', () => {
     expect(explained.end_to_end).toMatchObject({ predicted_ms: explained.plan.latency_ms, measured_ms_p50: 40 });
     expect(explained.handlers[1]).toMatchObject({
       ...{ handler_name: 'detect', node_name: 'edge-1', state: 'running' },
+      ...{ threads: 2, threads_why: '4 cores for 2 inferences at a time' },
       measured: { service_ms_p50: 21, service_ms_p95: 30 },
     });
     expect(explained.handlers[1]!.predicted.compute_ms).toBeGreaterThan(0);

@@ -119,7 +119,7 @@ const SHARING = `
 
 Each handler loads its own models, unless its service says \`share\`: then a node loads each model once, in a process of its
 own, for all sessions that run it there with \`share\`. What is found is the same. It saves the memory of every further
-session and costs turns: one inference at a time, on the threads that \`[node] threads\` gives it.
+session and costs turns: one inference at a time, on the threads that \`[node] threads\` gives it (\`session explain\` says how many and why).
 
 \`"share": true\` stands in a service file, for every handler whose type can share; at one handler, whose word counts (\`false\`
 takes it out); or in a file in \`handler_type_path\`, for handlers of that type in services that do not say. Types without

@@ -59,9 +59,6 @@ export class ModelProcess {
   get socketPath(): string {
     return this.#options.config.socketPath;
   }
-  get threads(): number {
-    return this.#options.config.threads;
-  }
   get pid(): number | null {
     return this.#process?.pid ?? null;
   }

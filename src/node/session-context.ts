@@ -8,6 +8,7 @@ import type { HostSpares } from './host-spares.js';
 import type { HostReport } from './host-supervisor.js';
 import type { HostBounds } from './options.js';
 import type { SharedModels } from './shared-models.js';
+import type { Threads } from './threads.js';
 
 export interface SessionContext {
   readonly types: HandlerTypeRegistry;
@@ -30,7 +31,7 @@ export interface SessionContext {
   /** What a handler host subtracts from the machine's clock. */
   clockCorrection(): ClockCorrection;
   /** Of an inference that takes `cpuMs` on one thread of a machine of speed 1. */
-  chooseThreads(cpuMs: number): number;
+  chooseThreads(cpuMs: number): Threads;
   /** `http://host:port` of the agent. */
   nodeUrl(): string;
   /** A path that no other host of this agent has. */

@@ -3,17 +3,19 @@ import { join } from 'node:path';
 import type { NodeSession, ResolvedBlueprint } from '../contracts/blueprint.js';
 import type { HostConfig } from '../handler-kit/host-protocol.js';
 import type { HandlerFigures } from './handler-figures.js';
-import { HostSupervisor } from './host-supervisor.js';
+import { type HostReport, HostSupervisor } from './host-supervisor.js';
+import { inferenceOf, threadsMax } from './inference.js';
 import type { SessionContext } from './session-context.js';
 import { type HostGroup, hostHandlers, hostLinks } from './session-plan.js';
+import type { Threads } from './threads.js';
 
 export interface Host extends HostGroup {
   readonly session_id: number;
   /** Where it listens for links of its neighbours, posted packets and pages. */
   readonly socketPath: string;
   readonly supervisor: HostSupervisor;
-  /** Of each of its inferences. */
-  readonly threads: number;
+  /** Of each inference of the models that it loads itself; null where it loads none. */
+  readonly threads: Threads | null;
 }
 
 export interface SessionHostsOptions {
@@ -42,10 +44,12 @@ export class SessionHosts {
     const { session_id, context, onSourceSettled } = this.#options;
     const { hostMemMbMax, confiner, bounds, spares, logger, newSocketPath } = context;
     const { clockCorrection, onChange, onSuspect, onReport, onLedger } = context;
+    const threads = this.#chooseThreads(group, resolved);
     const supervisor = new HostSupervisor({
       name: `session ${session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
       ...{ entry: context.hostEntry, environment: context.hostEnvironment, memMbMax: hostMemMbMax },
-      ...{ confiner, bounds, spares, logger, clockCorrection, onSuspect, onReport, onLedger },
+      ...{ confiner, bounds, spares, logger, clockCorrection, onSuspect, onLedger },
+      onReport: (report) => onReport(this.#withThreads(report, resolved, threads)),
       onState: onChange,
       openModel: (handler_id, choice, onFailed) => {
         const cpuMs = resolved.handlers.get(handler_id)?.type.cost.cpu_ms ?? 0;
@@ -55,7 +59,6 @@ export class SessionHosts {
         if (group.hasSource) onSourceSettled(id, settled);
       },
     });
-    const threads = this.#chooseThreads(group, resolved);
     return { ...group, session_id, socketPath: newSocketPath(), supervisor, threads };
   }
 
@@ -75,7 +78,16 @@ export class SessionHosts {
         accounted: ended.accounted(id),
       })),
       links: hostLinks(host, target, socketOf),
-      ...{ threads: host.threads, speed, cacheDir, allow, token, tlsCa, commands, environment: hostEnvironment },
+      ...{
+        threads: host.threads?.count ?? 1,
+        speed,
+        cacheDir,
+        allow,
+        token,
+        tlsCa,
+        commands,
+        environment: hostEnvironment,
+      },
       nodeUrl: context.nodeUrl(),
       outputDir: this.outputDir(target),
       socketPath: host.socketPath,
@@ -83,16 +95,31 @@ export class SessionHosts {
     host.supervisor.configure(config);
   }
 
-  /** For the models that its host loads itself; 1 where there is none. */
-  #chooseThreads(group: HostGroup, resolved: ResolvedBlueprint): number {
+  /** What a handler needed is told with the threads that it had for it. */
+  #withThreads(report: HostReport, resolved: ResolvedBlueprint, threads: Threads | null): HostReport {
+    const { session_id, context } = this.#options;
+    const models = context.sharedModels.views();
+    const profile = report.profile.map((row) => {
+      const { handler_id } = row;
+      return { ...row, threads: threadsMax(inferenceOf({ session_id, handler_id, resolved, threads, models })) };
+    });
+    return { ...report, profile };
+  }
+
+  /** For the models that its host loads itself; null where there is none. */
+  #chooseThreads(group: HostGroup, resolved: ResolvedBlueprint): Threads | null {
     const { session_id, context } = this.#options;
     const loading = [...group.handlers.keys()]
       .map((id) => resolved.handlers.get(id)!)
       .filter(({ type, handler }) => type.share !== undefined && handler.share !== true);
-    if (loading.length === 0) return 1;
+    if (loading.length === 0) return null;
     const threads = context.chooseThreads(Math.max(...loading.map(({ type }) => type.cost.cpu_ms)));
     const handlers = loading.map(({ handler }) => handler.handler_name).join(', ');
-    context.logger.info({ session_id, threads }, `session ${session_id}: ${handlers}: threads of an inference`);
+    const { count, why } = threads;
+    context.logger.info(
+      { session_id, threads: count, why },
+      `session ${session_id}: ${handlers}: threads of an inference`,
+    );
     return threads;
   }
 }

@@ -5,6 +5,7 @@ import type { HandlerState, ObservedHandler, ObservedSession } from '../contract
 import type { HostHandlerStatus } from '../handler-kit/host-protocol.js';
 import type { HandlerFigures } from './handler-figures.js';
 import type { HostState } from './host-supervisor.js';
+import { inferenceOf } from './inference.js';
 import type { Host } from './session-hosts.js';
 import type { SharedModels } from './shared-models.js';
 
@@ -66,30 +67,12 @@ function observeHandler(look: SessionLook, handler_id: number): ObservedHandler 
     restarts: supervisor.restarts,
     ...(supervisor.lastExit === null ? {} : { last_exit: supervisor.lastExit }),
     ...(problem === undefined ? {} : { error: problem }),
-    ...inference(look, handler_id, host),
+    ...inferenceOf({
+      ...{ session_id: look.target.session_id, handler_id, resolved: look.resolved },
+      ...{ threads: host.threads, models: look.sharedModels.views() },
+    }),
     ...figures(status),
   };
-}
-
-/** How its models are run. */
-function inference(
-  { resolved, target, sharedModels }: SessionLook,
-  handler_id: number,
-  host: Host,
-): Pick<ObservedHandler, 'threads' | 'shared_models'> {
-  const { type, handler } = resolved.handlers.get(handler_id)!;
-  if (type.share === undefined) return {};
-  if (handler.share !== true) return { threads: host.threads };
-  const isHolder = (one: { session_id: number; handler_id: number }) =>
-    one.session_id === target.session_id && one.handler_id === handler_id;
-  const shared_models = sharedModels
-    .views()
-    .filter(({ holders }) => holders.some(isHolder))
-    .map(({ model, pid, threads, restarts, holders }) => ({
-      ...{ model, pid, threads, restarts },
-      handlers: holders.length,
-    }));
-  return { shared_models };
 }
 
 function withoutHost(

@@ -2,13 +2,13 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import type { BlueprintHandler, NodeSession } from '../contracts/blueprint.js';
+import type { NodeSession } from '../contracts/blueprint.js';
 import { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { ObservedSession } from '../contracts/node.js';
-import type { BoxRecord } from '../contracts/packet.js';
 import { HANDLER_MANIFESTS } from '../handlers/index.js';
 import { compiledEntry } from '../std/compiled-entry.js';
 import { handler, isAlive, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
+import { type BoxesLine, detectSession, boxesLines as lines } from './detect-session.testing.js';
 import type { NodeAgentOptions } from './options.js';
 import { processMemoryMb } from './proc-stats.js';
 
@@ -27,55 +27,19 @@ const realAgent = (options: Partial<NodeAgentOptions> = {}) =>
 interface Wanted {
   readonly session_id: number;
   readonly share: boolean;
-  readonly source?: string;
   readonly loop?: boolean;
   readonly fps?: number;
   readonly given?: Partial<NodeSession>;
   readonly model?: string;
 }
 
-/** capture 1 -> detect 2 -> draw 3 -> render 4, and the frame to draw as well. */
-function session({
-  session_id,
-  share,
-  source = '',
-  loop = false,
-  fps = 0,
-  given,
-  model = 'blazeface',
-}: Wanted): NodeSession {
-  const link = (source_handler: number, target_handler: number, target_input = 0) => ({
-    ...{ source_handler, source_output: 0, target_handler, target_input, source_node: 1, target_node: 1 },
+function session({ share, model = 'blazeface', ...rest }: Wanted): NodeSession {
+  const detect = handler(2, 18, { model, size: model === 'blazeface' ? 320 : null });
+  return detectSession({
+    ...rest,
+    source: join(PICTURES, 'sample?.jpg'),
+    detect: share ? { ...detect, share } : detect,
   });
-  const detect: BlueprintHandler = handler(2, 18, { model, size: model === 'blazeface' ? 320 : null });
-  return {
-    ...{ session_id, epoch: 1, generation: 1, desired: 'running', node_id: 1, delivery: 'all' },
-    handlers: [
-      handler(1, 2, { source: source || join(PICTURES, 'sample?.jpg'), width: 640, loop, fps }),
-      share ? { ...detect, share } : detect,
-      handler(3, 16),
-      handler(4, 3, { write_frames: false }),
-    ],
-    links: [link(1, 2), link(1, 3), link(2, 3, 1), link(3, 4)],
-    ...given,
-  };
-}
-
-interface Line {
-  readonly sequence: number;
-  readonly boxes?: readonly BoxRecord[];
-  readonly dropped?: string;
-}
-
-async function lines(agent: TestAgent, session_id: number): Promise<Line[]> {
-  const answer = await fetch(`${agent.url}/v1/sessions/${session_id}/handlers/4/pages/boxes.jsonl`);
-  const text = await answer.text();
-  return answer.ok
-    ? text
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as Line)
-    : [];
 }
 
 const observed = async (agent: TestAgent, session_id: number): Promise<ObservedSession> =>
@@ -108,7 +72,7 @@ test('three sessions that share a model find what one finds alone, with one proc
   for (const session_id of [4, 5, 6]) await agent.client.putSession(session({ session_id, share: true, model }));
   for (const session_id of [4, 5, 6]) await untilLines(agent, session_id, 6);
   const shared = await modelOf(agent, 5);
-  expect(shared).toMatchObject({ model, handlers: 3, threads: 1, restarts: 0 });
+  expect(shared).toMatchObject({ model, handlers: 3, threads: 1, threads_why: 'set by [node] threads', restarts: 0 });
   expect(await modelOf(agent, 6)).toEqual(shared);
   const sharedMb = await memoryOf([4, 5, 6]);
   const found = await Promise.all([4, 5, 6].map((id) => lines(agent, id)));
@@ -121,11 +85,13 @@ test('three sessions that share a model find what one finds alone, with one proc
   for (const session_id of [7, 8, 9]) await agent.client.putSession(session({ session_id, share: false, model }));
   for (const session_id of [7, 8, 9]) await untilLines(agent, session_id, 6);
   const alone = await lines(agent, 7);
-  const boxesOf = (all: readonly Line[]) => all.map(({ sequence, boxes }) => ({ sequence, boxes }));
+  const boxesOf = (all: readonly BoxesLine[]) => all.map(({ sequence, boxes }) => ({ sequence, boxes }));
   for (const one of found) expect(boxesOf(one)).toEqual(boxesOf(alone));
   expect(alone.flatMap((line) => line.boxes ?? []).length).toBeGreaterThan(18);
   expect(sharedMb).toBeLessThan(await memoryOf([7, 8, 9]));
-  expect((await observed(agent, 7)).handlers[1]!.threads).toBe(1);
+  const [capture, detect] = (await observed(agent, 7)).handlers;
+  expect(detect).toMatchObject({ threads: 1, threads_why: 'set by [node] threads' });
+  expect(capture).not.toHaveProperty('threads');
 });
 
 test('under all, a model process that is killed mid-stream loses and repeats nothing', async () => {

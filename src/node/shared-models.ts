@@ -8,6 +8,7 @@ import type { Logger } from '../std/logger.js';
 import type { HostConfiner } from './host-limits.js';
 import { ModelProcess } from './model-process.js';
 import type { HostBounds } from './options.js';
+import type { Threads } from './threads.js';
 
 export interface SharedModelsOptions {
   /** The built entry file of a model process. */
@@ -22,7 +23,7 @@ export interface SharedModelsOptions {
   readonly logger: Logger;
   newSocketPath(): string;
   /** Of an inference that takes `cpuMs` on one thread. */
-  chooseThreads(cpuMs: number): number;
+  chooseThreads(cpuMs: number): Threads;
 }
 
 /** Who holds a model. */
@@ -47,7 +48,7 @@ export interface ModelLease {
 export interface SharedModelView {
   readonly model: string;
   readonly pid: number | null;
-  readonly threads: number;
+  readonly threads: Threads;
   readonly restarts: number;
   readonly holders: readonly Pick<ModelHolder, 'session_id' | 'handler_id'>[];
   readonly users: readonly ModelUser[];
@@ -55,6 +56,7 @@ export interface SharedModelView {
 
 interface Entry {
   readonly choice: ModelChoice;
+  readonly threads: Threads;
   readonly process: ModelProcess;
   readonly holders: Set<ModelHolder>;
 }
@@ -93,9 +95,9 @@ export class SharedModels {
   }
 
   views(): SharedModelView[] {
-    return [...this.#entries.values()].map(({ choice, process, holders }) => ({
+    return [...this.#entries.values()].map(({ choice, threads, process, holders }) => ({
       model: choice.part === undefined ? choice.model : `${choice.model} ${choice.part}`,
-      ...{ pid: process.pid, threads: process.threads, restarts: process.restarts },
+      ...{ pid: process.pid, threads, restarts: process.restarts },
       holders: [...holders].map(({ session_id, handler_id }) => ({ session_id, handler_id })),
       users: process.status?.users ?? [],
     }));
@@ -112,11 +114,11 @@ export class SharedModels {
     const threads = this.#options.chooseThreads(cpuMs);
     const socketPath = this.#options.newSocketPath();
     const started: Entry = {
-      choice,
+      ...{ choice, threads },
       holders: new Set(),
       process: new ModelProcess({
         ...{ entry, environment, memMbMax, confiner, bounds, logger },
-        config: { ...choice, cacheDir, socketPath, threads, batchMax, batchWaitMs },
+        config: { ...choice, cacheDir, socketPath, threads: threads.count, batchMax, batchWaitMs },
         onFailed: (problem) => {
           const holders = [...started.holders];
           this.#end(key, started);

@@ -3,15 +3,18 @@ import { chooseThreads } from './threads.js';
 
 const choice = { setting: null, cores: 8, inferences: 2, cpuMs: 100 };
 
-test('cores are divided by the inferences on the node, within the bounds', () => {
-  expect(chooseThreads(choice)).toBe(4);
-  expect(chooseThreads({ ...choice, inferences: 3 })).toBe(2);
-  expect(chooseThreads({ ...choice, inferences: 20 })).toBe(1);
-  expect(chooseThreads({ ...choice, cores: 64 })).toBe(4);
-  expect(chooseThreads({ ...choice, cores: 2, inferences: 0 })).toBe(2);
+test.each([
+  [{}, 4, '8 cores for 2 inferences at a time'],
+  [{ inferences: 3 }, 2, '8 cores for 3 inferences at a time'],
+  [{ inferences: 20 }, 1, '8 cores for 20 inferences at a time'],
+  [{ cores: 64 }, 4, '64 cores for 2 inferences at a time, at most 4'],
+  [{ cores: 2, inferences: 0 }, 2, '2 cores for 1 inference at a time'],
+])('cores are divided by the inferences on the node, within the bounds: %j', (given, count, why) => {
+  expect(chooseThreads({ ...choice, ...given })).toEqual({ count, why });
 });
 
 test('a model that needs little has one; what the operator says wins', () => {
-  expect(chooseThreads({ ...choice, cpuMs: 4.9 })).toBe(1);
-  expect(chooseThreads({ ...choice, cpuMs: 1, setting: 6 })).toBe(6);
+  const little = chooseThreads({ ...choice, cpuMs: 4.9 });
+  expect(little).toEqual({ count: 1, why: 'a packet needs 4.9 ms, and less than 5 do not pay more' });
+  expect(chooseThreads({ ...choice, cpuMs: 1, setting: 6 })).toEqual({ count: 6, why: 'set by [node] threads' });
 });

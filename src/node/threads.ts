@@ -20,8 +20,24 @@ export interface ThreadsChoice {
   readonly cpuMs: number;
 }
 
-export function chooseThreads({ setting, cores, inferences, cpuMs }: ThreadsChoice): number {
-  if (setting !== null) return setting;
-  if (cpuMs < THREADS_PAY_MS) return 1;
-  return Math.max(1, Math.min(THREADS_MAX, Math.floor(cores / Math.max(1, inferences))));
+/** Of one inference, and why so many, for people. */
+export interface Threads {
+  readonly count: number;
+  readonly why: string;
 }
+
+export function chooseThreads({ setting, cores, inferences, cpuMs }: ThreadsChoice): Threads {
+  if (setting !== null) return { count: setting, why: 'set by [node] threads' };
+  if (cpuMs < THREADS_PAY_MS) {
+    return { count: 1, why: `a packet needs ${cpuMs.toFixed(1)} ms, and less than ${THREADS_PAY_MS} do not pay more` };
+  }
+  const sharing = Math.max(1, inferences);
+  const whole = Math.max(1, Math.floor(cores / sharing));
+  const bound = whole > THREADS_MAX ? `, at most ${THREADS_MAX}` : '';
+  return {
+    count: Math.min(THREADS_MAX, whole),
+    why: `${plural(cores, 'core')} for ${plural(sharing, 'inference')} at a time${bound}`,
+  };
+}
+
+const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`;

@@ -261,13 +261,19 @@ export function telemetryStoreConformance(open: () => Promise<TelemetryStore>): 
           ...{ timestamp, session_id: 2 ** 31 - 1, handler_id: 0, sequence: Number.MAX_SAFE_INTEGER },
           ...{ event: 'sent' as const, size: Number.MAX_SAFE_INTEGER },
         })),
-        profile: [{ ...profileSample(), profile_key: `it's "é" \\ %_ \n;--`, service_ms: 1 / 3 }],
+        profile: [
+          { ...profileSample(), profile_key: `it's "é" \\ %_ \n;--`, service_ms: 1 / 3 },
+          { ...profileSample(), timestamp: T0 + 1, threads: 2 },
+        ],
       });
       const packets = await all('packet_info');
       expect(packets.map(({ timestamp }) => timestamp)).toEqual([...times].sort((a, b) => a - b));
       const huge = Number.MAX_SAFE_INTEGER;
       expect(packets[0]).toMatchObject({ session_id: 2 ** 31 - 1, sequence: huge, size: huge });
-      expect(await all('profile')).toMatchObject([{ profile_key: `it's "é" \\ %_ \n;--`, service_ms: 1 / 3 }]);
+      expect(await all('profile')).toMatchObject([
+        { profile_key: `it's "é" \\ %_ \n;--`, service_ms: 1 / 3, threads: null },
+        { threads: 2 },
+      ]);
     });
 
     it('tells keys apart that differ in case, accent or a final space', async () => {

@@ -31,6 +31,7 @@ export function reportRows(nodeId: number, report: Report): ReportRows {
     profile: profile.flatMap((row) => [
       ...[row.timestamp, nodeId, row.session_id, row.handler_id, row.handler_type, row.profile_key],
       ...[row.packets, row.service_ms, row.service_ms_p95, row.queue_ms, row.cpu_ms, row.out_bytes],
+      row.threads ?? null,
     ]),
     link_info: link_info.flatMap((row) => [
       ...[row.timestamp, row.session_id, row.source_handler, row.target_handler, row.source_node, row.target_node],

@@ -121,7 +121,7 @@ export const TELEMETRY_TABLES = {
   ],
   profile: [
     ...['timestamp', 'node_id', 'session_id', 'handler_id', 'handler_type', 'profile_key'],
-    ...['packets', 'service_ms', 'service_ms_p95', 'queue_ms', 'cpu_ms', 'out_bytes'],
+    ...['packets', 'service_ms', 'service_ms_p95', 'queue_ms', 'cpu_ms', 'out_bytes', 'threads'],
   ],
   link_info: [
     ...['timestamp', 'session_id', 'source_handler', 'target_handler', 'source_node', 'target_node'],

@@ -13,6 +13,7 @@ import {
   handlerStatsTable,
   inferenceLines,
   linkStatsTable,
+  observedHandlers,
   sinkFigures,
   summaryLine,
 } from '../../main/text/session-text.js';
@@ -195,7 +196,7 @@ function sessionText(session: SessionView): string {
     ...(session.problem === undefined ? [] : [session.problem]),
     summaryLine(session),
     ...handlerNotes(session),
-    ...inferenceLines(session),
+    ...inferenceLines(observedHandlers(session).map(({ handler }) => handler)),
     '',
     handlerStatsTable(session),
     '',
@@ -204,10 +205,12 @@ function sessionText(session: SessionView): string {
 }
 
 function explanationText(explanation: Explanation): string {
-  const { session_id, observed, problem, plan } = explanation;
+  const { session_id, observed, problem, plan, handlers } = explanation;
+  const inferences = inferenceLines(handlers);
   return [
     `session ${session_id} ${plan.service_name}: ${observed}${problem === undefined ? '' : `: ${problem}`}`,
     explainText(plan),
+    ...(inferences.length === 0 ? [] : ['', 'how models are run', ...inferences.map((line) => `  ${line}`)]),
     '',
     'predicted and measured',
     predictionTable(explanation),

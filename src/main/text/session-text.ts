@@ -61,14 +61,16 @@ export function handlerNotes(session: SessionView): string[] {
   );
 }
 
-/** How models are run, a line each: `detect: 2 threads`, `detect: centernet shared by 3 handlers (process 71, 1 thread)`. */
-export function inferenceLines(session: SessionView): string[] {
-  const threadsText = (count: number) => `${count} thread${count === 1 ? '' : 's'}`;
-  return observedHandlers(session).flatMap(({ handler: { handler_name, threads, shared_models = [] } }) => [
-    ...(threads === undefined ? [] : [`${handler_name}: ${threadsText(threads)} an inference`]),
+/** `detect: 2 threads an inference (4 cores for 2 inferences at a time)`, `detect: centernet shared by 3 handlers (process 71, ...)`. */
+export function inferenceLines(
+  handlers: readonly Pick<ObservedHandler, 'handler_name' | 'threads' | 'threads_why' | 'shared_models'>[],
+): string[] {
+  const threadsText = (count: number) => `${count} thread${count === 1 ? '' : 's'} an inference`;
+  return handlers.flatMap(({ handler_name, threads, threads_why, shared_models = [] }) => [
+    ...(threads === undefined ? [] : [`${handler_name}: ${threadsText(threads)} (${threads_why})`]),
     ...shared_models.map(
-      ({ model, pid, handlers, threads: own }) =>
-        `${handler_name}: ${model} shared by ${handlers} handler${handlers === 1 ? '' : 's'} (process ${pid ?? 'is being started'}, ${threadsText(own)} an inference)`,
+      ({ model, pid, handlers: holders, threads: own, threads_why: why }) =>
+        `${handler_name}: ${model} shared by ${holders} handler${holders === 1 ? '' : 's'} (process ${pid ?? 'is being started'}), ${threadsText(own)} (${why})`,
     ),
   ]);
 }

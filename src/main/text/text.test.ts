@@ -5,6 +5,7 @@ import type { Trace, TraceStep } from '../../contracts/trace.js';
 import { outageOf, ranges } from '../demo-watch.js';
 import { lossText } from './loss-text.js';
 import { choiceLine, explainText, refusalText } from './plan-text.js';
+import { inferenceLines } from './session-text.js';
 import { bytes, left, ms, right, table } from './table.js';
 import { traceText } from './trace-text.js';
 
@@ -166,4 +167,24 @@ test('a traced packet shows its steps and the longest of them; a correction of c
   expect(text.at(-1)).toMatch(/^capture -> detect +2 +10.0 \/ 20.3 \/ 30.0 +10.0 \/ 20.3 \/ 30.0$/);
   const none = { ...trace, end_to_end: null, slowest: [] };
   expect(traceText(none)).toBe('no packet whose way is known, 1 incomplete');
+});
+
+test('how models are run, own and shared, with the reasons', () => {
+  const shared = { pid: 71, threads: 1, threads_why: 'set by [node] threads', restarts: 0 };
+  const lines = inferenceLines([
+    { handler_name: 'encode' },
+    { handler_name: 'detect', threads: 2, threads_why: '4 cores for 2 inferences at a time' },
+    {
+      handler_name: 'recognize',
+      shared_models: [
+        { ...shared, model: 'faceres', handlers: 3 },
+        { ...shared, model: 'face_landmark_68', pid: null, handlers: 1 },
+      ],
+    },
+  ]);
+  expect(lines).toEqual([
+    'detect: 2 threads an inference (4 cores for 2 inferences at a time)',
+    'recognize: faceres shared by 3 handlers (process 71), 1 thread an inference (set by [node] threads)',
+    'recognize: face_landmark_68 shared by 1 handler (process is being started), 1 thread an inference (set by [node] threads)',
+  ]);
 });

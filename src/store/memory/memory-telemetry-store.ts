@@ -32,7 +32,7 @@ export class MemoryTelemetryStore implements TelemetryStore {
   async storeReports(reports: readonly ReportInput[]): Promise<ReportOutcome[]> {
     return reports.map((report) => {
       // As a NOT NULL column of the others does.
-      if (!report.rows.flat.profile.includes(null)) return this.#storeReport(report);
+      if (!lacksFigure(report.rows.flat.profile)) return this.#storeReport(report);
       return new OrchestratorError('REPORT_INVALID', 'nothing of the report is stored: a figure of profile is null');
     });
   }
@@ -142,6 +142,12 @@ export class MemoryTelemetryStore implements TelemetryStore {
       rows.push(Object.fromEntries(columns.map((column, i) => [column, values[at + i]!])));
     }
   }
+}
+
+/** Of rows of `profile`: one without the figures that other databases want; only its threads may be unknown. */
+function lacksFigure(values: readonly SqlValue[]): boolean {
+  const columns = TELEMETRY_TABLES.profile;
+  return values.some((value, at) => value === null && columns[at % columns.length] !== 'threads');
 }
 
 function weightedMean(rows: readonly TelemetryRow[]): Profile {

@@ -187,9 +187,15 @@ async function drainsStep(connection: Connection): Promise<void> {
   );
 }
 
+/** A step that was interrupted may have made it. */
+async function profileThreadsStep(connection: Connection): Promise<void> {
+  if ((await columnsOf(connection, 'profile')).includes('threads')) return;
+  await connection.query('ALTER TABLE profile ADD COLUMN threads INT');
+}
+
 /** Version n of the schema is the first n steps. */
 export const MYSQL_MIGRATIONS: readonly Step[] = [
-  ...[telemetryStep, stateStep, probesStep, rollupsStep, leaseStep, drainsStep],
+  ...[telemetryStep, stateStep, probesStep, rollupsStep, leaseStep, drainsStep, profileThreadsStep],
 ];
 
 /** How long a start waits for another process that migrates, s: changing the reference's tables copies their rows. */

@@ -108,8 +108,10 @@ const ROLLUPS = rollupTablesSql({
 
 const DRAINS = 'CREATE TABLE drained_node (node_id INTEGER PRIMARY KEY, since REAL NOT NULL)';
 
+const PROFILE_THREADS = 'ALTER TABLE profile ADD COLUMN threads INTEGER';
+
 /** Version n of the schema is the first n steps. */
-export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES, ROLLUPS, DRAINS];
+export const MIGRATIONS: readonly string[] = [TELEMETRY, STATE, LEDGER, PROBES, ROLLUPS, DRAINS, PROFILE_THREADS];
 
 /** Brings the schema to the newest version; DATABASE_UNAVAILABLE when a newer program has already gone further. */
 export function migrate(db: InstanceType<typeof DatabaseSync>, steps: readonly string[] = MIGRATIONS): void {
