@@ -6,19 +6,26 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { BlueprintHandler } from '../contracts/blueprint.js';
 import { OrchestratorError } from '../contracts/errors.js';
 import type { Box, Frame } from '../contracts/packet.js';
 import type { HandlerManifest } from '../handler-kit/define.js';
-import { createProcessing, FACES_OF_SAMPLES, outputOf, samplePath } from '../handlers/context.testing.js';
+import { createProcessing, FACES_OF_SAMPLES, outputOf, SAMPLE_DIR, samplePath } from '../handlers/context.testing.js';
 import { manifest as mmodDetectFace } from '../handlers/mmod-detect-face/manifest.js';
 import { manifest as mtcnnDetectFaceAlign } from '../handlers/mtcnn-detect-face-align/manifest.js';
+import { handler, startAgent, until } from '../node/agent.testing.js';
+import { type BoxesLine, boxesLines, detectSession } from '../node/detect-session.testing.js';
 import { createFaceDetector } from '../vision/face-detector.js';
 import { iou } from '../vision/geometry.js';
 import { decodePicture } from '../vision/images.js';
 import { findImported } from '../vision/imported-models.js';
+import { builtInTypes } from './handler-types.js';
 import { addModel } from './models.js';
+import { hostEntry } from './package-facts.js';
 
 const cacheDir = mkdtempSync(join(tmpdir(), 'orchestrator-known-'));
+/** Hosts and model processes start on a busy machine. */
+const SHARED_MS_MAX = 120_000;
 let frames: Frame[];
 beforeAll(async () => {
   frames = [];
@@ -45,6 +52,10 @@ async function boxesOfHandler(manifest: HandlerManifest, params: object, frame: 
   await handler.close();
   return boxes;
 }
+
+/** A row for each face. */
+const figuresOf = ({ sequence, boxes = [] }: BoxesLine) =>
+  boxes.map(({ prob, x, y, w, h }) => [sequence, prob, x, y, w, h]);
 
 describe('mmod', () => {
   test('finds what dlib itself finds', async ({ skip }) => {
@@ -100,4 +111,46 @@ describe('mtcnn', () => {
       expect([crop!.width, crop!.height, landmarks!.length]).toEqual([160, 160, 68]);
     }
   });
+
+  test(
+    'two sessions share its three nets, each loaded once, and find what one finds alone',
+    async ({ skip }) => {
+      if (!(await fetched('mtcnn'))) return skip();
+      const agent = await startAgent({
+        ...{ hostEntry: hostEntry(), types: builtInTypes(), allow: [SAMPLE_DIR], cacheDir, shareWaitMs: 50 },
+        bounds: { pingPeriodMs: 100 },
+      });
+      const start = (session_id: number, detect: BlueprintHandler) =>
+        agent.client.putSession(detectSession({ session_id, detect, source: join(SAMPLE_DIR, 'sample?.jpg') }));
+      const found = (session_id: number) =>
+        until(
+          async () => {
+            const all = await boxesLines(agent, session_id);
+            return all.length === FACES_OF_SAMPLES.length && all.flatMap(figuresOf);
+          },
+          `what session ${session_id} finds`,
+          SHARED_MS_MAX,
+        );
+      const detect = handler(2, 12, { gpu: false });
+      for (const session_id of [4, 5]) await start(session_id, { ...detect, share: true });
+      const shared = await Promise.all([4, 5].map(found));
+      const sessions = await agent.client.listSessions();
+      const models = sessions.map(({ handlers }) => handlers[1]!.shared_models!);
+      expect(models[0]!.map(({ model }) => model).sort()).toEqual([
+        ...['face_landmark_68', 'mtcnn', 'mtcnn onet', 'mtcnn rnet'],
+      ]);
+      for (const { handlers, restarts } of models[0]!) expect([handlers, restarts]).toEqual([2, 0]);
+      expect(models[1]).toEqual(models[0]);
+      await start(6, detect);
+      const alone = await found(6);
+      expect(alone.length).toBeGreaterThan(16);
+      for (const one of shared) {
+        expect(one.map(([sequence]) => sequence)).toEqual(alone.map(([sequence]) => sequence));
+        // Sums of an inference with the other session's faces in it may differ in their last bits.
+        const differences = one.flat().map((value, index) => Math.abs(value - alone.flat()[index]!));
+        expect(Math.max(...differences)).toBeLessThan(0.01);
+      }
+    },
+    3 * SHARED_MS_MAX,
+  );
 });
