@@ -11,6 +11,7 @@ import type { AddressInfo } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Frame } from '#src/contracts/packet.js';
+import { findModel } from '#src/vision/catalogue.js';
 import { describeModel } from '#src/vision/model-cache.js';
 
 const PEERS = fileURLToPath(new URL('../../bench/peers/', import.meta.url));
@@ -19,7 +20,12 @@ interface Tensor {
   dispose(): void;
   data(): Promise<Float32Array>;
   toFloat(): Tensor;
-  expandDims(axis: number): Tensor;
+  sub(value: number): Tensor;
+  mul(value: number): Tensor;
+}
+
+interface Graph {
+  execute(input: Tensor, outputs: string[]): Tensor | Tensor[];
 }
 
 interface Tf {
@@ -28,14 +34,22 @@ interface Tf {
   tensor3d(data: Uint8Array, shape: number[], type: 'int32'): Tensor;
   tidy<T>(act: () => T): T;
   image: { resizeBilinear(picture: Tensor, size: [number, number]): Tensor };
-  loadGraphModel(handler: {
-    load(): Promise<object>;
-  }): Promise<{ execute(input: Tensor, outputs: string[]): Tensor[] }>;
+  stack(tensors: readonly Tensor[]): Tensor;
+  loadGraphModel(handler: { load(): Promise<object> }): Promise<Graph>;
+}
+
+interface FaceApiNet {
+  loadFromDisk(dir: string): Promise<void>;
+  locateFaces(picture: Tensor, options: object): Promise<unknown>;
+  detectLandmarks(faces: readonly Tensor[]): Promise<unknown>;
+  computeFaceDescriptor(faces: readonly Tensor[]): Promise<unknown>;
+  predictAgeAndGender(faces: readonly Tensor[]): Promise<unknown>;
 }
 
 interface FaceApi {
-  readonly nets: Record<string, { loadFromDisk(dir: string): Promise<void> }>;
+  readonly nets: Record<string, FaceApiNet>;
   readonly SsdMobilenetv1Options: new (options: object) => object;
+  readonly TinyFaceDetectorOptions: new (options: object) => object;
   detectAllFaces(
     picture: Tensor,
     options: object,
@@ -50,13 +64,29 @@ interface Human {
   readonly tf: { tensor(data: Uint8Array, shape: number[], type: 'int32'): Tensor };
 }
 
+/** Nets of face-api by the names of the catalogue. */
+const FACE_NETS = {
+  tiny_face_detector: 'tinyFaceDetector',
+  ssd_mobilenetv1: 'ssdMobilenetv1',
+  face_landmark_68: 'faceLandmark68Net',
+  face_landmark_68_tiny: 'faceLandmark68TinyNet',
+  face_recognition: 'faceRecognitionNet',
+  age_gender: 'ageGenderNet',
+} as const;
+export type FaceNet = keyof typeof FACE_NETS;
+
+const GRAPH_NETS = ['blazeface', 'faceres', 'antispoof', 'liveness', 'centernet'] as const;
+export type GraphNet = (typeof GRAPH_NETS)[number];
+
 export interface VisionPeers {
   /** Detection, 68 landmarks and descriptors of every face; how many faces. */
   faceChain(frame: Frame): Promise<number>;
   /** The face pipeline of human: BlazeFace, its mesh in place of 68 points, and the 1024-d descriptor; how many faces. */
   human(frame: Frame): Promise<number>;
-  /** CenterNet at 512 px: resize and inference, without reading the boxes. */
-  centernet(frame: Frame): Promise<void>;
+  /** A net of face-api as its users call it: resize, inference, reading. Detectors take one picture. */
+  faceNet(net: FaceNet, pictures: readonly Frame[]): Promise<void>;
+  /** A net of human at its default size: resize and inference, without reading boxes or ages from its outputs. */
+  graph(net: GraphNet, pictures: readonly Frame[]): Promise<void>;
 }
 
 /** null when they are not installed. */
@@ -73,10 +103,9 @@ export async function loadPeers(): Promise<VisionPeers | null> {
   await tf.setBackend('wasm');
   await tf.ready();
   const models = join(dirname(require.resolve('@vladmandic/face-api/package.json')), 'model');
-  for (const net of ['ssdMobilenetv1', 'faceLandmark68Net', 'faceRecognitionNet']) {
-    await faceApi.nets[net]!.loadFromDisk(models);
-  }
-  const centernet = await tf.loadGraphModel({ load: () => graphArtifacts('centernet') });
+  for (const net of Object.values(FACE_NETS)) await faceApi.nets[net]!.loadFromDisk(models);
+  const graphs = new Map<GraphNet, Graph>();
+  for (const net of GRAPH_NETS) graphs.set(net, await tf.loadGraphModel({ load: () => graphArtifacts(net) }));
   const human = await loadHuman(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
   const tensorOf = ({ data, width, height }: Frame) => tf.tensor3d(data, [height, width, 3], 'int32');
   return {
@@ -93,10 +122,27 @@ export async function loadPeers(): Promise<VisionPeers | null> {
       picture.dispose();
       return face.length;
     },
-    async centernet(frame) {
+    async faceNet(net, pictures) {
+      const tensors = pictures.map(tensorOf);
+      await callFaceNet(faceApi, net, tensors);
+      for (const tensor of tensors) tensor.dispose();
+    },
+    async graph(net, pictures) {
       const outputs = tf.tidy(() => {
-        const input = tf.image.resizeBilinear(tensorOf(frame).toFloat(), [512, 512]).expandDims(0);
-        return centernet.execute(input, ['tower_0/Sigmoid', 'tower_0/mul']);
+        const { input_sizes, graph } = findModel(net);
+        const {
+          mean: [mean],
+          scale,
+        } = graph!.normalisation ?? { mean: [0], scale: 1 };
+        const side: [number, number] = [input_sizes[0]!, input_sizes[0]!];
+        const fitted = pictures.map((frame) => tf.image.resizeBilinear(tensorOf(frame).toFloat(), side));
+        const input = tf.stack(fitted).sub(mean).mul(scale);
+        return [
+          graphs.get(net)!.execute(
+            input,
+            Object.values(graph!.outputs).map(({ node }) => node),
+          ),
+        ].flat();
       });
       for (const output of outputs) {
         await output.data();
@@ -104,6 +150,23 @@ export async function loadPeers(): Promise<VisionPeers | null> {
       }
     },
   };
+}
+
+/** @param tensors of detectors one */
+async function callFaceNet(faceApi: FaceApi, name: FaceNet, tensors: readonly Tensor[]): Promise<unknown> {
+  const net = faceApi.nets[FACE_NETS[name]]!;
+  switch (name) {
+    case 'tiny_face_detector':
+      return net.locateFaces(tensors[0]!, new faceApi.TinyFaceDetectorOptions({ inputSize: 416, scoreThreshold: 0.5 }));
+    case 'ssd_mobilenetv1':
+      return net.locateFaces(tensors[0]!, new faceApi.SsdMobilenetv1Options({ minConfidence: 0.5 }));
+    case 'face_recognition':
+      return net.computeFaceDescriptor(tensors);
+    case 'age_gender':
+      return net.predictAgeAndGender(tensors);
+    default:
+      return net.detectLandmarks(tensors);
+  }
 }
 
 /** Reads its models over HTTP only, so that they are served to it while it loads. */

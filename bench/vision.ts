@@ -1,7 +1,7 @@
 /**
- * Models under ONNX Runtime on a real picture, everything around them included; whole chains on a 1920 x 1080 JPEG with
- * the share of the time that is not ONNX Runtime's; the same work under tfjs-wasm where bench/peers is installed; and sessions
- * that share a model (vision-share.ts).
+ * Models under ONNX Runtime on a real picture, everything around them included (vision-models.ts); whole chains on a
+ * 1920 x 1080 JPEG with the share of the time that is not ONNX Runtime's; the same work under tfjs-wasm where bench/peers is
+ * installed; and sessions that share a model (vision-share.ts).
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,13 +9,14 @@ import { dirname, join } from 'node:path';
 import type { Frame } from '#src/contracts/packet.js';
 import { alignFace } from '#src/vision/align.js';
 import { createFaceDetector } from '#src/vision/face-detector.js';
-import { cropFrame, decodePicture, drawBoxes, encodeJpeg, resizeFrame } from '#src/vision/images.js';
+import { decodePicture, drawBoxes, encodeJpeg, resizeFrame } from '#src/vision/images.js';
 import { createLandmarker } from '#src/vision/landmarker.js';
 import { createObjectDetector } from '#src/vision/object-detector.js';
 import { createRecognizer } from '#src/vision/recognizer.js';
 import { type BenchCase, type BenchRow, runCases } from './harness.js';
 import type { BenchContext } from './run.js';
-import { loadPeers, type VisionPeers } from './vision-peers.js';
+import { type Comparison, modelComparisons, modelWorks } from './vision-models.js';
+import { loadPeers } from './vision-peers.js';
 import { runShare } from './vision-share.js';
 
 const CALLS = 5;
@@ -31,48 +32,22 @@ export async function run(context: BenchContext): Promise<BenchRow[]> {
 async function runModels({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
   const frame = await decodePicture(readFileSync(PICTURE));
   const small = await resizeFrame(frame, 640, 480);
-  const cases = [...(await modelCases(frame, 1)), ...(await modelCases(frame, 2)), ...pictureCases(small)];
-  const options = { units: UNITS, lessIsBetter: ['call'], rounds, rawFile };
-  const rows = await runCases({ ...options, bench: 'vision', cases });
+  const [works, onTwo] = [await modelWorks(frame, 1), await modelWorks(frame, 2)];
+  const cases = [...works, ...onTwo].map(({ name, call }) => ({ name, measure: () => timed(call) }));
+  const options = { bench: 'vision', units: UNITS, lessIsBetter: ['call'], rounds, rawFile };
+  const rows = await runCases({ ...options, cases: [...cases, ...pictureCases(small)] });
   const large = await resizeFrame(frame, 1920, 1080);
   const chains = await openChains();
   // Before the peers are loaded: going through their heaps for garbage would count as ours.
-  rows.push(...(await runCases({ ...options, bench: 'vision', cases: await wholeCases(large, chains) })));
+  rows.push(...(await runCases({ ...options, cases: await wholeCases(large, chains) })));
   const peers = await loadPeers();
-  for (const { work, ours, peer, theirs } of comparisons(large, chains)) {
-    const own = { name: `${work} of 1920x1080 pixels, ours, 1 thread`, measure: () => timed(ours) };
-    const other = peers === null ? [] : [{ name: peer, measure: () => timed(() => theirs(peers)) }];
-    const reference = peers === null ? undefined : peer;
-    rows.push(...(await runCases({ ...options, bench: 'vision', cases: [own, ...other], reference })));
+  if (peers === null) return rows;
+  for (const { work, ours, peer, theirs } of [...modelComparisons(frame, works), ...chainComparisons(large, chains)]) {
+    const own = { name: `${work}, ours, 1 thread`, measure: () => timed(ours) };
+    const other = { name: peer, measure: () => timed(() => theirs(peers)) };
+    rows.push(...(await runCases({ ...options, cases: [own, other], reference: peer })));
   }
   return rows;
-}
-
-async function modelCases(frame: Frame, threads: number): Promise<BenchCase[]> {
-  const cases: BenchCase[] = [];
-  const add = (name: string, call: () => Promise<unknown>) =>
-    cases.push({ name: `${name}, ${threads} thread${threads === 1 ? '' : 's'}`, measure: () => timed(call) });
-  for (const [model, size] of [
-    ['tiny_face_detector', 416],
-    ['blazeface', 128],
-    ['blazeface', 256],
-    ['blazeface', 320],
-    ['blazeface', 512],
-    ['ssd_mobilenetv1', 512],
-  ] as const) {
-    const detector = await createFaceDetector({ model, size, threads });
-    add(`${model} ${size}`, () => detector.detect(frame));
-  }
-  for (const size of [256, 320, 416, 512, 640]) {
-    const detector = await createObjectDetector({ size, threads });
-    add(`centernet ${size}`, () => detector.detect(frame));
-  }
-  const face = cropFrame(frame, { x: 0, y: 0, w: 200, h: 200 });
-  for (const model of ['face_recognition', 'faceres'] as const) {
-    const recognizer = await createRecognizer({ model, threads });
-    add(`${model}, 3 faces`, () => recognizer.embed([face, face, face]));
-  }
-  return cases;
 }
 
 function pictureCases(frame: Frame): BenchCase[] {
@@ -118,32 +93,25 @@ async function wholeCases(frame: Frame, { faces, objects }: Chains): Promise<Ben
   ];
 }
 
-interface Comparison {
-  readonly work: string;
-  ours(): Promise<unknown>;
-  readonly peer: string;
-  theirs(peers: VisionPeers): Promise<unknown>;
-}
-
-function comparisons(frame: Frame, { faces, faceres, objects }: Chains): Comparison[] {
+function chainComparisons(frame: Frame, { faces, faceres, objects }: Chains): Comparison[] {
   return [
     {
-      work: 'ssd + 68 + 128-d',
+      work: 'ssd + 68 + 128-d of 1920x1080 pixels',
       ours: () => faces.describe(frame),
       peer: 'ssd + 68 + 128-d of 1920x1080 pixels, face-api on tfjs-wasm',
       theirs: (peers) => peers.faceChain(frame),
     },
     {
-      work: 'blazeface + 68 + 1024-d',
+      work: 'blazeface + 68 + 1024-d of 1920x1080 pixels',
       ours: () => faceres.describe(frame),
       peer: 'blazeface + mesh + 1024-d of 1920x1080 pixels, human on tfjs-wasm',
       theirs: (peers) => peers.human(frame),
     },
     {
-      work: 'centernet 512',
+      work: 'centernet 512 of 1920x1080 pixels',
       ours: () => objects.detect(frame),
       peer: 'centernet 512 of 1920x1080 pixels, tfjs-wasm',
-      theirs: (peers) => peers.centernet(frame),
+      theirs: (peers) => peers.graph('centernet', [frame]),
     },
   ];
 }
