@@ -96,6 +96,7 @@ export const HandlerStatsSchema = Type.Object({
   /** Sinks only: from the source's timestamp to the end of this handler. */
   end_to_end_ms_p50: Nullable(Type.Number()),
   end_to_end_ms_p95: Nullable(Type.Number()),
+  late: Type.Optional(Type.Integer({ description: 'Sinks only: that came through later than the session allows' })),
   last_sequence: Nullable(Type.Integer()),
   /** Sinks only: sequences that ended here as drops, by `reason handler_id`, for example `{"queue 4": 12}`. */
   drops_seen: Type.Record(Type.String(), Type.Integer()),

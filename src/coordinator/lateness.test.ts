@@ -17,7 +17,7 @@ function rig(latency_ms_max: number | undefined) {
     },
     ...{ nodeIds: new Set([0]), suspension: null },
   } as unknown as SessionRecord;
-  const told = { pid: 1, processed: 0, late: 0, p95: 50 };
+  const told = { pid: 1, processed: 0, late: 0, through: 0, p95: 50 };
   let nowMs = 0;
   const observed = () =>
     ({
@@ -26,7 +26,7 @@ function rig(latency_ms_max: number | undefined) {
         {
           ...{ handler_id: SINK, pid: told.pid },
           stats: {
-            ...{ processed: told.processed, end_to_end_ms_p95: told.p95 },
+            ...{ processed: told.processed, end_to_end_ms_p95: told.p95, late: told.through },
             drops_seen: { 'late 1': told.late, 'queue 1': 9 * told.processed, skipped: told.processed },
           },
         },
@@ -50,7 +50,9 @@ test('frames that were dropped for being late count against the bound, one in tw
   for (let at = 0; at < 6; at++) expect(second(19, 1)).toEqual([]);
   const seen = Array.from({ length: 6 }, () => second(8, 2)).flat();
   expect(seen.length).toBeGreaterThanOrEqual(4);
-  expect(seen.at(-1)).toEqual({ kind: 'latency_missed', session_id: SESSION, measured_ms: 120 });
+  expect(seen.at(-1)).toEqual({
+    ...{ kind: 'latency_missed', session_id: SESSION, measured_ms: 120, frames: 6 * 20 + 6 * 10, late: 6 + 6 * 2 },
+  });
   for (let at = 0; at < 3; at++) second(10, 0);
   expect(second(10, 0)).toEqual([]);
 });
@@ -58,7 +60,10 @@ test('frames that were dropped for being late count against the bound, one in tw
 test('what came counts by its p95; without a bound nothing is missed', () => {
   const { told, second } = rig(100);
   told.p95 = 140;
-  expect(second(10, 0)).toEqual([{ kind: 'latency_missed', session_id: SESSION, measured_ms: 140 }]);
+  told.through = 3;
+  expect(second(10, 2)).toEqual([
+    { kind: 'latency_missed', session_id: SESSION, measured_ms: 140, frames: 12, late: 5 },
+  ]);
   const free = rig(undefined);
   for (let at = 0; at < 6; at++) expect(free.second(0, 10)).toEqual([]);
 });

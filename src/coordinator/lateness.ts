@@ -1,16 +1,15 @@
 /**
  * Which running sessions miss the latency that they were promised, from the figures of their sinks. What comes too late is
  * dropped on its way (`latest`) and is in no percentile of what came: a session of which more than one frame in twenty
- * is dropped so misses its bound as well, however quick the others are.
+ * is dropped so misses its bound as well, however quick the others are. Whether it is the bound that is missed or a burst
+ * that stays in the percentile, the planning loop finds by the counts that are told with it.
  */
+import { LATE_SHARE_MAX } from '../allocation/fleet/loop-lateness.js';
 import type { LoopEvent } from '../allocation/fleet/loop-rules.js';
 import type { HandlerStats } from '../contracts/node.js';
 import type { Clock } from '../std/clock.js';
 import type { NodeRegistry } from './node-registry.js';
 import { observedHandler, observedState, type SessionRecord, sinkIds } from './session-record.js';
-
-/** What p95 leaves out. */
-const LATE_SHARE_MAX = 0.05;
 
 /** A share is taken over so much time and so many frames: of twenty, one may be late. */
 const WINDOW_MS = 2_000;
@@ -51,18 +50,24 @@ export class Lateness {
     const { session_id, request, plan } = record.stored;
     const bound = request.objective?.latency_ms_max;
     if (bound === undefined || observedState(record, registry) !== 'running') return [];
+    const counts = { frames: 0, late: 0 };
     const measured = sinkIds(plan).map((id) => {
       const seen = observedHandler(record, registry, id);
       if (seen?.stats === undefined) return 0;
+      const { stats, pid } = seen;
       const key = `${session_id} ${id}`;
-      const window = this.#advanced(before.get(key), seen.pid, seen.stats);
+      const window = this.#advanced(before.get(key), pid, stats);
       this.#windows.set(key, window);
-      const p95 = seen.stats.end_to_end_ms_p95 ?? 0;
+      const dropped = lateOf(stats.drops_seen);
+      // The same frames come to every sink.
+      counts.frames = Math.max(counts.frames, stats.processed + dropped);
+      counts.late = Math.max(counts.late, dropped + (stats.late ?? 0));
+      const p95 = stats.end_to_end_ms_p95 ?? 0;
       // By how much the dropped ones were late nobody knows: the more of them, the more.
       return window.share > LATE_SHARE_MAX ? Math.max(p95, bound * (1 + window.share)) : p95;
     });
     const measured_ms = Math.max(...measured);
-    return measured_ms > bound ? [{ kind: 'latency_missed', session_id, measured_ms }] : [];
+    return measured_ms > bound ? [{ kind: 'latency_missed', session_id, measured_ms, ...counts }] : [];
   }
 
   #advanced(before: Window | undefined, pid: number | null, { processed, drops_seen }: HandlerStats): Window {

@@ -182,6 +182,7 @@ export class TestCluster {
       handlerId: handler,
       manifest: manifestOf(inputs[handler]!.length, sink),
       delivery,
+      latencyMsMax: latencyMsMax ?? null,
       speed: 1,
       clock,
       logger: silentLogger,
@@ -195,7 +196,6 @@ export class TestCluster {
             ...common,
             handler: this.#source(life),
             resumeAfter: this.#checkpoint,
-            latencyMsMax: latencyMsMax ?? null,
             onFailed: (error) => this.ended.reject(error),
           })
         : new HandlerRunner({ ...common, handler: sink ? this.#sinkHandler(life) : this.#worker(handler) });

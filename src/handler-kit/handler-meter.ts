@@ -65,6 +65,7 @@ export class HandlerMeter {
   emitted = 0;
   busyMs = 0;
   serviceMs = 0;
+  late = 0;
   lastSequence: number | null = null;
   ended = false;
   readonly #dropped: Record<string, number> = {};
@@ -107,8 +108,10 @@ export class HandlerMeter {
     this.#sums.outBytes += bytes;
   }
 
-  delivered(endToEndMs: number): void {
+  /** A packet has come to its end; `latencyMsMax`: what the session allows, null when anything. */
+  delivered(endToEndMs: number, latencyMsMax: number | null): void {
     this.#endToEndMs.add(endToEndMs);
+    if (latencyMsMax !== null && endToEndMs > latencyMsMax) this.late += 1;
   }
 
   /** Sums since the last call; null when nothing was processed. */
@@ -136,6 +139,7 @@ export class HandlerMeter {
       queue_ms_p95: this.#queueMs.quantile(0.95),
       end_to_end_ms_p50: this.#endToEndMs.quantile(0.5),
       end_to_end_ms_p95: this.#endToEndMs.quantile(0.95),
+      late: this.late,
       last_sequence: this.lastSequence,
       drops_seen: { ...this.#dropsSeen },
       ended: this.ended,

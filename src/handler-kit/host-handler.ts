@@ -92,7 +92,10 @@ export class HostedHandler {
       send: options.onLedger,
     });
     this.#account = account;
-    const common = { handlerId: spec.handler_id, manifest, delivery, speed, clock, logger, telemetry, account };
+    const common = {
+      ...{ handlerId: spec.handler_id, manifest, delivery, latencyMsMax: latency_ms_max, speed },
+      ...{ clock, logger, telemetry, account },
+    };
     this.runner =
       handler.kind === 'processing'
         ? new HandlerRunner({ ...common, handler, deadlines: work.deadlines })
@@ -100,7 +103,6 @@ export class HostedHandler {
             ...common,
             handler,
             resumeAfter: spec.resume_after,
-            latencyMsMax: latency_ms_max,
             onFailed: options.onSourceFailed,
           });
   }

@@ -44,8 +44,10 @@ function setup({ delivery = 'all', speed = 1, process, concurrency }: Setup) {
   const handler: ProcessingHandler = { kind: 'processing', concurrency, process, close() {} };
   const telemetry = new Telemetry({ session_id: 1, clock });
   const account = new Account({ sessionId: 1, handlerId: 4, accounted: -1, clock, send() {} });
-  const common = { handlerId: 4, manifest, handler, delivery, speed, clock, logger: silentLogger, telemetry, account };
-  const runner = new HandlerRunner(common);
+  const runner = new HandlerRunner({
+    ...{ handlerId: 4, manifest, handler, delivery, latencyMsMax: null, speed },
+    ...{ clock, logger: silentLogger, telemetry, account },
+  });
   const sender = runner.outputs.add(LINK);
   const out: LinkPacket[] = [];
   const dial = memoryDial({ find: () => sender, clock });

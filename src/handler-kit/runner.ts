@@ -37,6 +37,8 @@ export interface RunnerOptions<H> {
   readonly manifest: HandlerManifest;
   readonly handler: H;
   readonly delivery: Delivery;
+  /** What the session allows from a packet's timestamp to its end, ms; under `latest` its life. null = for ever. */
+  readonly latencyMsMax: number | null;
   /** Emulated speed, (0, 1]. */
   readonly speed: number;
   readonly clock: Clock;
@@ -256,7 +258,7 @@ export class HandlerRunner {
       if (result instanceof Error) return this.#dropSet(first, reasonOf(result), result);
       this.#served(set, startMs, busyMs);
       if (this.#sink) {
-        this.meter.delivered((clock.now() - first.timestamp) * 1000);
+        this.meter.delivered((clock.now() - first.timestamp) * 1000, this.#options.latencyMsMax);
         this.#options.account.note('delivered', set.sequence, set.sequence);
       }
       this.#emit(first, result);

@@ -24,8 +24,6 @@ export const SOURCE_ATTACH_WAIT_MS = 1000;
 export interface SourceRunnerOptions extends RunnerOptions<SourceHandler> {
   /** Highest sequence settled everywhere by an earlier run, -1 at first. */
   readonly resumeAfter: number;
-  /** Life of a packet under `latest`, ms; null = for ever. */
-  readonly latencyMsMax: number | null;
   /** run() threw: the source is broken and its host must be restarted. */
   onFailed(error: unknown): void;
 }

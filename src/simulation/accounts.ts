@@ -29,12 +29,17 @@ export class SessionAccount {
   /** Offered since it was admitted. */
   promised = 0;
   readonly ends = new Map<FrameEnd, number>();
+  /** That entered a pipeline and have ended, and of them those that did not come in time. */
+  ended = 0;
+  late = 0;
   #recent: Recent[] = [];
   /** Since the last `mark`, under one plan. */
   #kept: number[] = [];
 
   add(frame: Frame, end: FrameEnd, nowMs: number): void {
     this.ends.set(end, (this.ends.get(end) ?? 0) + 1);
+    this.ended += 1;
+    if (end !== 'in_time') this.late += 1;
     const isThrough = end === 'in_time' || end === 'late';
     const lostMs = LOST_BOUNDS * (frame.deadlineMs - frame.emittedMs);
     const latencyMs = isThrough ? Math.min(lostMs, nowMs - frame.emittedMs) : lostMs;

@@ -70,8 +70,11 @@ export class Telemetry {
       const bound = facts.objective.latency_ms_max;
       if (bound === undefined || pipeline === null) continue;
       const { session_id } = facts;
-      const measured_ms = accounts.of(session_id).recentP95(nowMs);
-      if (measured_ms !== null && measured_ms > bound) events.push({ kind: 'latency_missed', session_id, measured_ms });
+      const account = accounts.of(session_id);
+      const measured_ms = account.recentP95(nowMs);
+      if (measured_ms === null || measured_ms <= bound) continue;
+      const { ended: frames, late } = account;
+      events.push({ kind: 'latency_missed', session_id, measured_ms, frames, late });
     }
     return events;
   }

@@ -48,7 +48,7 @@ export class Round {
     this.#before = before;
     this.#rules = input.rules;
     this.#movedBefore = movedLately(before);
-    this.#fleet = new Fleet(tightened(input.snapshot, input.events, before, input));
+    this.#fleet = new Fleet(tightened(input.snapshot, input.events, before));
     const { tasks } = this.#fleet;
     const appraiser = new Appraiser(this.#fleet);
     this.#asIs = tasks.map((task) => placedAsIs(this.#fleet, task, appraiser));
@@ -154,7 +154,6 @@ export class Round {
   /** Nodes that carry too much by what is measured now, and sessions that are late. */
   relieve(): void {
     const { tasks, nodes, capacity } = this.#fleet;
-    const { atS } = this.#input;
     nodes.forEach((_, node) => {
       if (this.state.used[node]! > capacity[node]! * (1 + this.#rules.slack)) this.#relieveNode(node, capacity[node]!);
     });
@@ -162,7 +161,7 @@ export class Round {
       const placed = this.#placed(index);
       const { session_id } = task.session;
       if (placed === null || this.changes.has(index) || this.#fixed.has(session_id)) return;
-      const isLate = isConfirmed(this.#before, session_id, atS, this.#rules);
+      const isLate = isConfirmed(this.#before, session_id);
       if (this.#breaks(task, placed, isLate ? 0 : this.#rules.slack)) this.#elsewhere(index, isLate);
     });
   }
@@ -224,7 +223,7 @@ export class Round {
     const first = [...this.state.placed];
     const { isDear } = improve({
       ...{ fleet: this.#fleet, search: this.#search, rules: this.#rules, fixed: this.#fixed },
-      late: new Set(this.#before.lateSinceS.keys()),
+      late: new Set(this.#before.late.keys()),
       costOf: (changed) => this.#costOf(changed),
       budget: this.#left(),
     });
@@ -320,11 +319,17 @@ export class Round {
     const { atS, snapshot } = this.#input;
     const there = new Set(snapshot.sessions.map(({ session_id }) => session_id));
     const placedAtS = new Map([...this.#before.placedAtS].filter(([id]) => there.has(id)));
-    for (const task of this.changes.keys()) placedAtS.set(this.#fleet.tasks[task]!.session.session_id, atS);
+    const late = new Map(this.#before.late);
+    for (const task of this.changes.keys()) {
+      const { session_id } = this.#fleet.tasks[task]!.session;
+      placedAtS.set(session_id, atS);
+      // Where it was late it is no more.
+      late.delete(session_id);
+    }
     const isShort = this.#homeless.some((task) => this.#placed(task) === null);
     return {
       ...this.#before,
-      placedAtS,
+      ...{ placedAtS, late },
       cameAtS: [
         ...this.#before.cameAtS,
         ...[...this.changes.values()].flatMap((why) => (why === 'placed' ? [atS] : [])),

@@ -4,6 +4,7 @@
  */
 
 import type { FleetSnapshot } from '../../contracts/fleet.js';
+import { type LateWatch, watchedAll } from './loop-lateness.js';
 
 /** Something that has happened since the last call. `latency_missed` is repeated for as long as it lasts. */
 export type LoopEvent =
@@ -12,8 +13,17 @@ export type LoopEvent =
   | { readonly kind: 'link_changed' | 'profile_drift' }
   /** Packets take longer there than they used to, or no more; the snapshot has it in it. */
   | { readonly kind: 'node_slowed' | 'node_recovered'; readonly node_id: number }
-  /** Measured end to end p95 above the session's bound. */
-  | { readonly kind: 'latency_missed'; readonly session_id: number; readonly measured_ms: number };
+  /**
+   * Measured end to end p95 above the session's bound. `frames` that have ended since some time, and how many of them came
+   * too late or were dropped for it: both only grow, or begin anew.
+   */
+  | {
+      readonly kind: 'latency_missed';
+      readonly session_id: number;
+      readonly measured_ms: number;
+      readonly frames: number;
+      readonly late: number;
+    };
 
 export interface LoopRules {
   readonly seed: number;
@@ -21,8 +31,10 @@ export interface LoopRules {
   readonly iterationsMin: number;
   readonly iterationsPerSession: number;
   readonly iterationsMax: number;
-  /** A missed latency must last so long before anybody moves: shorter ones pass by themselves. */
+  /** What is wrong must last so long before anybody moves: shorter ones pass by themselves. */
   readonly confirmS: number;
+  /** A session of which less than most frames are late is watched for so long before it moves. */
+  readonly lateWindowS: number;
   /** A session that was placed stays so long, unless it cannot. */
   readonly dwellS: number;
   /** Between two improvements: the slow time scale. */
@@ -50,6 +62,7 @@ export const DEFAULT_LOOP_RULES: LoopRules = {
   iterationsPerSession: 2,
   iterationsMax: 2_000,
   confirmS: 3,
+  lateWindowS: 10,
   dwellS: 30,
   improvePeriodS: 30,
   calmS: 10,
@@ -72,8 +85,8 @@ export function budgetOf({ movesMax, urgentMoves }: LoopRules, running: number, 
 
 /** What the loop remembers from call to call. Immutable. */
 export interface LoopState {
-  /** By session_id, since when it is late. */
-  readonly lateSinceS: ReadonlyMap<number, number>;
+  /** By session_id, those that are late now. */
+  readonly late: ReadonlyMap<number, LateWatch>;
   /** By session_id, when it was placed last by this loop. */
   readonly placedAtS: ReadonlyMap<number, number>;
   /** When sessions without a place got one, within `budgetWindowS`. */
@@ -90,7 +103,7 @@ export interface LoopState {
 }
 
 export const NO_LOOP_STATE: LoopState = {
-  lateSinceS: new Map(),
+  late: new Map(),
   placedAtS: new Map(),
   cameAtS: [],
   moves: [],
@@ -110,10 +123,9 @@ const TROUBLES: ReadonlySet<LoopEvent['kind']> = new Set([...(['node_lost', 'nod
 
 /** The state with the events in it; trouble that is not told again has passed. */
 export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: number, rules: LoopRules): LoopState {
-  const late = events.flatMap((event) => (event.kind === 'latency_missed' ? [event.session_id] : []));
   return {
     ...state,
-    lateSinceS: new Map(late.map((id) => [id, state.lateSinceS.get(id) ?? atS])),
+    late: watchedAll(state.late, events, atS, rules),
     cameAtS: state.cameAtS.filter((one) => atS - one < rules.budgetWindowS),
     moves: state.moves.filter((one) => atS - one.atS < rules.budgetWindowS),
     isNews: state.isNews || events.some(({ kind }) => NEWS.has(kind)),
@@ -127,15 +139,9 @@ export function withEvents(state: LoopState, events: readonly LoopEvent[], atS: 
   };
 }
 
-/** Whether the session has been late for long enough. */
-export function isConfirmed(
-  { lateSinceS }: LoopState,
-  sessionId: number,
-  atS: number,
-  { confirmS }: LoopRules,
-): boolean {
-  const since = lateSinceS.get(sessionId);
-  return since !== undefined && atS - since >= confirmS;
+/** Whether the session is late and has been for long enough. */
+export function isConfirmed({ late }: LoopState, sessionId: number): boolean {
+  return late.get(sessionId)?.isConfirmed === true;
 }
 
 export function dwells({ placedAtS }: LoopState, sessionId: number, atS: number, { dwellS }: LoopRules): boolean {
@@ -157,15 +163,10 @@ export function mayImprove(state: LoopState, atS: number, { calmS, improvePeriod
 const LATENCY_SHARE_MIN = 0.5;
 
 /** Sessions that are measured late get a bound that is stricter by as much: what is predicted was wrong by that. */
-export function tightened(
-  snapshot: FleetSnapshot,
-  events: readonly LoopEvent[],
-  state: LoopState,
-  { atS, rules }: { readonly atS: number; readonly rules: LoopRules },
-): FleetSnapshot {
+export function tightened(snapshot: FleetSnapshot, events: readonly LoopEvent[], state: LoopState): FleetSnapshot {
   const late = new Map<number, number>();
   for (const event of events) {
-    if (event.kind === 'latency_missed' && isConfirmed(state, event.session_id, atS, rules))
+    if (event.kind === 'latency_missed' && isConfirmed(state, event.session_id))
       late.set(event.session_id, event.measured_ms);
   }
   if (late.size === 0) return snapshot;

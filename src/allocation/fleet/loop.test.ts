@@ -339,14 +339,17 @@ describe('the planning loop', () => {
   test('a session that is measured late goes where less is predicted', () => {
     const rig = new Rig(small(1));
     rig.at(0, ...arrivals(1));
-    const late: LoopEvent = { kind: 'latency_missed', session_id: 0, measured_ms: 4000 };
+    const late = (frames: number): LoopEvent => ({
+      ...{ kind: 'latency_missed', session_id: 0, measured_ms: 390, frames, late: frames },
+    });
     const before = rig.running[0]!.previous;
     rig.snapshot = {
       ...rig.snapshot,
       sessions: rig.snapshot.sessions.map((one) => ({ ...one, objective: { ...one.objective, latency_ms_max: 200 } })),
     };
-    rig.at(100, { ...late, measured_ms: 390 });
-    const moved = rig.at(104, { ...late, measured_ms: 390 });
+    expect(rig.at(100, late(0))).toEqual([]);
+    for (const atS of [101, 102]) expect(rig.at(atS, late(12 * (atS - 100)))).toEqual([]);
+    const moved = rig.at(103, late(36));
     expect(moved.map((one) => one.kind === 'place' && one.why)).toEqual(['relieved']);
     expect(rig.running[0]!.previous).not.toEqual(before);
   });
