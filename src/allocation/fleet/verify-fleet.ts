@@ -1,7 +1,10 @@
 /**
  * An independent check of a plan for many sessions: every promise and every capacity again, from the snapshot as it was
- * given, with no code of the planners (only the constants of bounds.ts, which are data). No violations = every session of the plan keeps its latency, accuracy, pins and privacy, and no resource
- * carries more than may be promised. That it is the best plan is not checked here: the bound is for that.
+ * given, with no code of the planners (only the constants of bounds.ts, which are data). No violations = every session of the plan
+ * keeps its latency, accuracy, pins and privacy, and no resource carries more than may be promised. That it is the best plan
+ * is not checked here: the bound is for that. Nothing is remembered from call to call: of sessions that are held only what
+ * they take of the same resources is added up, so that one decision beside thousands is checked in the time that it takes to
+ * go over them.
  */
 import type {
   FleetAlternative,
@@ -17,6 +20,7 @@ import type {
 } from '../../contracts/fleet.js';
 import { profileKey } from '../../contracts/plan.js';
 import { HOP_MS, PROFILE_SAMPLES_MIN, UTILISATION_CAP, VARIABILITY } from '../bounds.js';
+import { misplaced, placeOf } from './verify-place.js';
 
 /** Slack for rounding of sums, relative. */
 const TOLERANCE = 1e-6;
@@ -37,10 +41,14 @@ export function verifyFleet(
 }
 
 /** One handler of one session on its node. */
-interface Stage {
+interface Placed {
   readonly handler: FleetHandler;
   readonly alternative: FleetAlternative;
   readonly node: FleetNode;
+}
+
+/** With what a packet needs there. */
+interface Stage extends Placed {
   readonly serviceMs: number;
   readonly cpuMs: number;
   readonly gpuMs: number;
@@ -54,12 +62,18 @@ class FleetCheck {
   readonly #nodes: ReadonlyMap<number, FleetNode>;
   readonly #sites: ReadonlyMap<string, FleetSite>;
   readonly #profiles: ReadonlyMap<string, FleetSnapshot['profiles'][number]>;
-  readonly #paths: ReadonlyMap<string, FleetPath>;
+  /** By source_node and target_node. */
+  readonly #paths = new Map<number, Map<number, FleetPath>>();
+  readonly #services: ReadonlyMap<string, FleetSnapshot['services'][number]>;
+  /** What is loaded for an alternative, in one word. */
+  readonly #keys = new Map<FleetAlternative, string>();
   readonly #load = new Map<string, number>();
   readonly #models = new Map<string, number>();
   readonly #held: ReadonlySet<number>;
-  /** Resources that a session which is not held takes of. */
-  readonly #judged = new Set<string>();
+  /** Capacities of resources that a session which is not held takes of, and the nodes and sites that they are of. */
+  readonly #judged = new Map<string, number>();
+  readonly #judgedNodes = new Set<FleetNode>();
+  readonly #judgedSites = new Set<string>();
   /** The session at hand is held. */
   #holding = false;
 
@@ -68,7 +82,11 @@ class FleetCheck {
     this.#plan = plan;
     this.#snapshot = snapshot;
     this.#nodes = new Map(snapshot.nodes.map((one) => [one.node_id, one]));
-    this.#paths = new Map((snapshot.paths ?? []).map((one) => [`${one.source_node} ${one.target_node}`, one]));
+    this.#services = new Map(snapshot.services.map((one) => [one.service_name, one]));
+    for (const path of snapshot.paths ?? []) {
+      const from = this.#paths.get(path.source_node) ?? new Map<number, FleetPath>();
+      this.#paths.set(path.source_node, from.set(path.target_node, path));
+    }
     this.#sites = new Map(snapshot.sites.map((one) => [one.site, one]));
     this.#profiles = new Map(snapshot.profiles.map((one) => [`${one.handler_type} ${one.key} ${one.node_id}`, one]));
   }
@@ -76,10 +94,12 @@ class FleetCheck {
   run(): string[] {
     const sessions = new Map(this.#snapshot.sessions.map((one) => [one.session_id, one]));
     const told = new Set<number>();
+    const held: [FleetPlanned, FleetSession][] = [];
     for (const planned of this.#plan.sessions) {
       const session = sessions.get(planned.session_id);
       if (session === undefined) this.#say(`session ${planned.session_id} was not asked for`);
       else if (told.has(planned.session_id)) this.#say(`session ${planned.session_id} is placed twice`);
+      else if (this.#held.has(session.session_id)) held.push([planned, session]);
       else this.#session(planned, session);
       told.add(planned.session_id);
     }
@@ -88,6 +108,8 @@ class FleetCheck {
       told.add(session_id);
     }
     for (const id of sessions.keys()) if (!told.has(id)) this.#say(`session ${id} is neither placed nor refused`);
+    this.#holding = true;
+    for (const [planned, session] of held) this.#heldSession(planned, session);
     this.#capacities();
     return this.#violations;
   }
@@ -97,38 +119,75 @@ class FleetCheck {
   }
 
   #session(planned: FleetPlanned, session: FleetSession): void {
-    this.#holding = this.#held.has(session.session_id);
     const name = `session ${session.session_id}`;
-    const service = this.#snapshot.services.find((one) => one.service_name === session.service);
-    const variant = service?.variants.find((one) => one.variant_name === planned.variant);
-    if (variant === undefined) {
-      this.#say(`${name}: no variant ${planned.variant}`);
-      return;
-    }
-    if (session.variant !== undefined && session.variant !== planned.variant)
-      this.#say(`${name}: not variant ${session.variant}`);
+    const variant = this.#variant(planned, session, name);
+    if (variant === null) return;
     const stages = new Map<number, Stage>();
-    for (const handler of variant.handlers) {
-      const stage = this.#stage(handler, planned, session, name);
+    for (const [at, handler] of variant.handlers.entries()) {
+      const stage = this.#placed(handler, at, planned, name);
       if (stage === null) return;
-      stages.set(handler.handler_id, stage);
+      const fault = misplaced(handler, stage.alternative, stage.node, session);
+      if (fault !== null) this.#say(`${name}: ${handler.handler_name} @${stage.node.node_name}: ${fault}`);
+      stages.set(handler.handler_id, this.#stage(stage));
     }
-    if (planned.placement.length !== variant.handlers.length)
-      this.#say(`${name}: ${planned.placement.length} places for ${variant.handlers.length} handlers`);
     this.#promises(planned, session, variant, stages);
   }
 
-  #stage(handler: FleetHandler, planned: FleetPlanned, session: FleetSession, name: string): Stage | null {
-    const place = planned.placement.find((one) => one.handler_id === handler.handler_id);
-    const node = place === undefined ? undefined : this.#nodes.get(place.node_id);
-    const alternative = handler.alternatives.find((one) => one.name === place?.alternative);
-    if (node === undefined || alternative === undefined) {
-      this.#say(`${name}: ${handler.handler_name} has no place, or one that does not exist`);
+  /** Where it was, and what it takes of the resources that are judged; of one that is held nobody asks how long it takes. */
+  #heldSession(planned: FleetPlanned, session: FleetSession): void {
+    const name = `session ${session.session_id}`;
+    const variant = this.#variant(planned, session, name);
+    if (variant === null) return;
+    const all: Placed[] = [];
+    for (const [at, handler] of variant.handlers.entries()) {
+      const placed = this.#placed(handler, at, planned, name);
+      if (placed === null) return;
+      const before = placeOf(session.previous ?? [], handler, at);
+      if (before?.node_id !== placed.node.node_id || before.alternative !== placed.alternative.name)
+        this.#say(`${name}: ${handler.handler_name} @${placed.node.node_name}: is held and not where it was`);
+      all.push(placed);
+    }
+    this.#accuracy(planned, variant, all, name);
+    const { fps } = session.objective;
+    for (const one of all) if (this.#judgedNodes.has(one.node)) this.#count(this.#stage(one), fps);
+    for (const { source_handler, target_handler } of variant.links) {
+      const from = all.find(({ handler }) => handler.handler_id === source_handler)!;
+      const to = all.find(({ handler }) => handler.handler_id === target_handler)!;
+      if (this.#concerns(from.node, to.node)) this.#countLink(from.node, to.node, fps * this.#stage(from).bytes);
+    }
+  }
+
+  /** Whether anything is judged that the way between the nodes takes of; paths are where their ends are. */
+  #concerns(from: FleetNode, to: FleetNode): boolean {
+    if (from === to) return false;
+    if (this.#judgedNodes.has(from) || this.#judgedNodes.has(to)) return true;
+    return from.site !== to.site && [from.site, to.site].some((site) => site !== null && this.#judgedSites.has(site));
+  }
+
+  #variant(planned: FleetPlanned, session: FleetSession, name: string): FleetVariant | null {
+    const variant = this.#services.get(session.service)?.variants.find((one) => one.variant_name === planned.variant);
+    if (variant === undefined) {
+      this.#say(`${name}: no variant ${planned.variant}`);
       return null;
     }
-    const fault = this.#holding ? movedFault(place, session) : misplaced(handler, alternative, node, session);
-    if (fault !== null) this.#say(`${name}: ${handler.handler_name} @${node.node_name}: ${fault}`);
-    const known = this.#profiles.get(`${handler.handler_type} ${profileKey(alternative.params)} ${node.node_id}`);
+    if (session.variant !== undefined && session.variant !== planned.variant)
+      this.#say(`${name}: not variant ${session.variant}`);
+    if (planned.placement.length !== variant.handlers.length)
+      this.#say(`${name}: ${planned.placement.length} places for ${variant.handlers.length} handlers`);
+    return variant;
+  }
+
+  #placed(handler: FleetHandler, at: number, planned: FleetPlanned, name: string): Placed | null {
+    const place = placeOf(planned.placement, handler, at);
+    const node = place === undefined ? undefined : this.#nodes.get(place.node_id);
+    const alternative = handler.alternatives.find((one) => one.name === place?.alternative);
+    if (node !== undefined && alternative !== undefined) return { handler, alternative, node };
+    this.#say(`${name}: ${handler.handler_name} has no place, or one that does not exist`);
+    return null;
+  }
+
+  #stage({ handler, alternative, node }: Placed): Stage {
+    const known = this.#profiles.get(`${handler.handler_type} ${this.#keyOf(alternative)} ${node.node_id}`);
     const profile = known !== undefined && known.samples >= PROFILE_SAMPLES_MIN ? known : undefined;
     const { cost } = alternative;
     return {
@@ -138,6 +197,22 @@ class FleetCheck {
       gpuMs: cost.gpu_ms / node.speed,
       bytes: profile?.out_bytes ?? cost.out_bytes,
     };
+  }
+
+  #keyOf(alternative: FleetAlternative): string {
+    let key = this.#keys.get(alternative);
+    if (key === undefined) {
+      key = profileKey(alternative.params);
+      this.#keys.set(alternative, key);
+    }
+    return key;
+  }
+
+  #accuracy(planned: FleetPlanned, variant: FleetVariant, all: Iterable<Placed>, name: string): number {
+    let { accuracy } = variant;
+    for (const one of all) accuracy *= one.alternative.accuracy;
+    if (!near(planned.accuracy, accuracy)) this.#say(`${name}: accuracy ${planned.accuracy} is not ${accuracy}`);
+    return accuracy;
   }
 
   #promises(
@@ -165,29 +240,24 @@ class FleetCheck {
       done.set(id, ms);
       return ms;
     };
-    // Of one that is held nobody asks how long it takes.
-    const latencyMs = this.#holding ? 0 : Math.max(...variant.handlers.map((one) => doneMs(one.handler_id)));
-    const accuracy = variant.handlers.reduce(
-      (product, one) => product * stages.get(one.handler_id)!.alternative.accuracy,
-      variant.accuracy,
-    );
-    if (!this.#holding && !near(planned.latency_ms, latencyMs))
+    const latencyMs = Math.max(...variant.handlers.map((one) => doneMs(one.handler_id)));
+    if (!near(planned.latency_ms, latencyMs))
       this.#say(`${name}: latency_ms ${planned.latency_ms} is not ${latencyMs}`);
-    if (!near(planned.accuracy, accuracy)) this.#say(`${name}: accuracy ${planned.accuracy} is not ${accuracy}`);
-    if (!this.#holding && latency_ms_max !== undefined && !atMost(latencyMs, latency_ms_max))
+    if (latency_ms_max !== undefined && !atMost(latencyMs, latency_ms_max))
       this.#say(`${name}: latency ${latencyMs} ms > ${latency_ms_max} ms`);
-    if (!this.#holding && accuracy_min !== undefined && !atMost(accuracy_min, accuracy))
+    const accuracy = this.#accuracy(planned, variant, stages.values(), name);
+    if (accuracy_min !== undefined && !atMost(accuracy_min, accuracy))
       this.#say(`${name}: accuracy ${accuracy} < ${accuracy_min}`);
     for (const stage of stages.values()) this.#count(stage, fps);
     for (const link of variant.links) {
       const from = stages.get(link.source_handler)!;
-      this.#countLink(from.node, stages.get(link.target_handler)!.node, (fps * from.bytes * 8) / 1e6);
+      this.#countLink(from.node, stages.get(link.target_handler)!.node, fps * from.bytes);
     }
   }
 
   #stageMs({ node, serviceMs, gpuMs, handler }: Stage, fps: number, name: string): number {
     const busy = (fps * serviceMs) / 1000;
-    if (!this.#holding && !atMost(busy, UTILISATION_CAP))
+    if (!atMost(busy, UTILISATION_CAP))
       this.#say(`${name}: ${handler.handler_name} is busy ${busy} of the time > ${UTILISATION_CAP}`);
     const waits = [allenCunneen(1, busy), allenCunneen(node.cpu_cores, UTILISATION_CAP)];
     if (gpuMs > 0) waits.push(allenCunneen(node.gpus, UTILISATION_CAP));
@@ -197,7 +267,7 @@ class FleetCheck {
   #linkMs(from: FleetNode, to: FleetNode, bytes: number): number {
     if (from === to) return 0;
     const packetMs = (mbit: number) => ((bytes * 8) / (mbit * 1000)) * (1 + allenCunneen(1, UTILISATION_CAP));
-    const path = this.#paths.get(`${from.node_id} ${to.node_id}`);
+    const path = this.#paths.get(from.node_id)?.get(to.node_id);
     if (path !== undefined)
       return path.mbit > 0 ? HOP_MS + path.latency_ms + packetMs(path.mbit) : Number.POSITIVE_INFINITY;
     let ms =
@@ -214,82 +284,57 @@ class FleetCheck {
     return ms;
   }
 
-  #add(resource: string, amount: number): void {
-    if (!this.#holding && amount > 0) this.#judged.add(resource);
+  #add(resource: string, amount: number, capacity: number): void {
+    if (!this.#holding && amount > 0) this.#judged.set(resource, capacity);
     this.#load.set(resource, (this.#load.get(resource) ?? 0) + amount);
   }
 
   #count({ handler, alternative, node, cpuMs, gpuMs }: Stage, fps: number): void {
     const id = node.node_id;
-    this.#add(`cpu ${id}`, fps * cpuMs);
-    this.#add(`gpu ${id}`, fps * gpuMs);
-    this.#add(`mem ${id}`, Math.max(alternative.cost.mem_mb, handler.require.mem_mb ?? 0));
-    if (!this.#holding) this.#judged.add(`mem ${id}`);
-    const model = `${id} ${handler.handler_type} ${profileKey(alternative.params)} ${alternative.name}`;
+    this.#add(`cpu ${id}`, fps * cpuMs, node.cpu_cores * 1000 * UTILISATION_CAP);
+    this.#add(`gpu ${id}`, fps * gpuMs, node.gpus * 1000 * UTILISATION_CAP);
+    this.#add(`mem ${id}`, Math.max(alternative.cost.mem_mb, handler.require.mem_mb ?? 0), node.mem_mb);
+    if (!this.#holding) {
+      this.#judgedNodes.add(node);
+      // A model counts once for all; whoever comes beside it takes of its memory.
+      this.#judged.set(`mem ${id}`, node.mem_mb);
+    }
+    const model = `${id} ${handler.handler_type} ${this.#keyOf(alternative)} ${alternative.name}`;
     this.#models.set(model, Math.max(this.#models.get(model) ?? 0, alternative.cost.model_mb ?? 0));
   }
 
-  #countLink(from: FleetNode, to: FleetNode, mbit: number): void {
+  #countLink(from: FleetNode, to: FleetNode, bytesPerS: number): void {
     if (from === to) return;
-    this.#add(`up ${from.node_id}`, mbit);
-    this.#add(`down ${to.node_id}`, mbit);
-    const pair = `${from.node_id} ${to.node_id}`;
-    if (this.#paths.has(pair)) {
-      this.#add(`path ${pair}`, mbit);
+    const mbit = (bytesPerS * 8) / 1e6;
+    this.#add(`up ${from.node_id}`, mbit, from.access.up_mbit * UTILISATION_CAP);
+    this.#add(`down ${to.node_id}`, mbit, to.access.down_mbit * UTILISATION_CAP);
+    const path = this.#paths.get(from.node_id)?.get(to.node_id);
+    if (path !== undefined) {
+      this.#add(`path ${from.node_id} ${to.node_id}`, mbit, path.mbit * UTILISATION_CAP);
       return;
     }
     if (from.site === to.site) return;
-    if (from.site !== null) this.#add(`wan up ${from.site}`, mbit);
-    if (to.site !== null) this.#add(`wan down ${to.site}`, mbit);
+    for (const [site, way] of [
+      [from.site, 'up'],
+      [to.site, 'down'],
+    ] as const) {
+      const wan = site === null ? undefined : this.#sites.get(site)?.wan;
+      if (site === null || wan === undefined) continue;
+      if (!this.#holding) this.#judgedSites.add(site);
+      this.#add(`wan ${way} ${site}`, mbit, wan[`${way}_mbit`] * UTILISATION_CAP);
+    }
   }
 
   #capacities(): void {
-    // A model counts once for all; whose it is was noted with the memory of each session.
-    this.#holding = true;
-    for (const [model, mb] of this.#models) this.#add(`mem ${model.slice(0, model.indexOf(' '))}`, mb);
-    const within = (resource: string, capacity: number) => {
+    for (const [model, mb] of this.#models) {
+      const id = model.slice(0, model.indexOf(' '));
+      this.#load.set(`mem ${id}`, (this.#load.get(`mem ${id}`) ?? 0) + mb);
+    }
+    for (const [resource, capacity] of this.#judged) {
       const load = this.#load.get(resource) ?? 0;
-      if (this.#judged.has(resource) && !atMost(load, capacity)) this.#say(`${resource}: ${load} > ${capacity}`);
-    };
-    for (const node of this.#snapshot.nodes) {
-      within(`cpu ${node.node_id}`, node.cpu_cores * 1000 * UTILISATION_CAP);
-      within(`gpu ${node.node_id}`, node.gpus * 1000 * UTILISATION_CAP);
-      within(`mem ${node.node_id}`, node.mem_mb);
-      within(`up ${node.node_id}`, node.access.up_mbit * UTILISATION_CAP);
-      within(`down ${node.node_id}`, node.access.down_mbit * UTILISATION_CAP);
-    }
-    for (const [pair, { mbit }] of this.#paths) within(`path ${pair}`, mbit * UTILISATION_CAP);
-    for (const { site, wan } of this.#snapshot.sites) {
-      within(`wan up ${site}`, wan.up_mbit * UTILISATION_CAP);
-      within(`wan down ${site}`, wan.down_mbit * UTILISATION_CAP);
+      if (!atMost(load, capacity)) this.#say(`${resource}: ${load} > ${capacity}`);
     }
   }
-}
-
-function movedFault(place: FleetPlanned['placement'][number] | undefined, { previous }: FleetSession): string | null {
-  const before = previous?.find((one) => one.handler_id === place?.handler_id);
-  const stays = before?.node_id === place?.node_id && before?.alternative === place?.alternative;
-  return stays ? null : 'is held and not where it was';
-}
-
-function misplaced(
-  handler: FleetHandler,
-  alternative: FleetAlternative,
-  node: FleetNode,
-  session: FleetSession,
-): string | null {
-  if (!node.up) return 'node is lost';
-  const before = session.previous?.find((one) => one.handler_id === handler.handler_id);
-  if (node.drained && before?.node_id !== node.node_id) return 'node is drained';
-  if (node.handler_types !== null && !node.handler_types.includes(handler.handler_type))
-    return 'handler type is not installed';
-  const { at, require } = handler;
-  if (at?.kind === 'source' && node.node_id !== session.source_node) return 'not on the source node';
-  if (at?.kind === 'node' && node.node_id !== at.node_id) return `not on node ${at.node_id}`;
-  for (const label of [at?.kind === 'label' ? at.label : undefined, require.label, session.stay]) {
-    if (label !== undefined && !node.labels.includes(label)) return `node lacks label ${label}`;
-  }
-  return (alternative.cost.gpu_ms > 0 || require.gpu === true) && node.gpus === 0 ? 'node has no gpu' : null;
 }
 
 const atMost = (value: number, bound: number): boolean => value <= bound + TOLERANCE * Math.max(1, Math.abs(bound));
