@@ -1,13 +1,16 @@
 /**
  * What becomes of a session when nodes go and come. Level-triggered: `check` compares the plan with the nodes that are
- * there, whenever the session is reconciled, so a loss during a restart of the coordinator is found as well.
+ * there, whenever the session is reconciled, so a loss during a restart of the coordinator is found as well. Whoever is
+ * looked at first after a loss brings all its victims along: where each goes is one decision.
  *
  *     placed --a node of the plan is missing--> re-placed (generation + 1)
  *        |        \--no placement without it--> suspended: placement --nodes or load change--> re-placed
  *        |--a node that it is pinned to is missing (its camera's)--> suspended: pinned --node returns--> placed
  *        \--a handler does not go on on a living node--> re-placed without that node, each node once
  */
+import { plural } from '../allocation/words.js';
 import { toOrchestratorError } from '../contracts/errors.js';
+import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult, SessionPlan } from '../contracts/plan.js';
 import type { Clock } from '../std/clock.js';
 import type { EventLog } from './event-log.js';
@@ -34,7 +37,7 @@ const EVADE_NODES_MAX = 64;
 
 export interface FailoverOptions {
   readonly table: SessionTable;
-  readonly planner: Pick<Planner, 'replan' | 'quickest'>;
+  readonly planner: Pick<Planner, 'replan' | 'replanTogether' | 'placed' | 'quickest'>;
   readonly registry: NodeRegistry;
   readonly events: EventLog;
   readonly bounds: CoordinatorBounds;
@@ -66,11 +69,41 @@ export class Failover {
     if (anchors.length > 0) {
       const waits = `waits for ${anchors.map((nodeId) => this.#nameOf(nodeId)).join(', ')} to return`;
       const reason = record.service === null ? `${waits}: its service is not loaded` : waits;
-      this.#suspend(record, suspension?.kind ?? 'pinned', reason);
+      this.#suspend(record, suspension?.kind ?? 'pinned', [reason]);
       return;
     }
     if (suspension?.kind === 'placement' && !this.#isDue(suspension)) return;
-    await this.#options.table.planning(() => this.#replan(record));
+    await this.#options.table.planning(() => this.#replanAll(record));
+  }
+
+  /** The session and everybody else who has lost a node by now, heaviest first. Runs alone among plans. */
+  async #replanAll(first: SessionRecord): Promise<void> {
+    const { table, registry, planner } = this.#options;
+    const others = table.active().filter((one) => one !== first && this.#isVictim(one));
+    const weight = ({ stored }: SessionRecord) => stored.request.weight ?? 1;
+    const victims = [first, ...others].sort((a, b) => weight(b) - weight(a));
+    const ids = new Set(victims.map(({ stored }) => stored.session_id));
+    const missing = registry.all().filter(({ file }) => registry.isMissing(file.node_id));
+    const together = planner.replanTogether(ids, new Set(missing.map(({ file }) => file.node_id)));
+    let left = victims;
+    // In whatever order they fit: one may need the room that another leaves.
+    for (let before = -1; left.length > 0 && left.length !== before; ) {
+      before = left.length;
+      const rest: SessionRecord[] = [];
+      for (const one of left) {
+        const planned = together.get(one.stored.session_id);
+        if (planned === undefined || !(await this.#replan(one, planned, victims.length - 1))) rest.push(one);
+      }
+      left = rest;
+    }
+    for (const one of left) await this.#replan(one);
+  }
+
+  /** It runs on what is missing, and could run without. */
+  #isVictim(record: SessionRecord): boolean {
+    const missing = this.#missing(record);
+    if (missing.length === 0 || record.stored.desired === 'stopped') return false;
+    return record.suspension?.kind !== 'placement' && !missing.some((nodeId) => isAnchored(record, nodeId));
   }
 
   /**
@@ -179,21 +212,29 @@ export class Failover {
     return this.#options.registry.version + this.#options.table.version;
   }
 
-  /** Runs alone among plans; what was true before the wait is looked at again. */
-  async #replan(record: SessionRecord): Promise<void> {
+  /**
+   * Runs alone among plans; what was true before the wait is looked at again. `planned`: where it goes together with so many
+   * others; false = that does not fit as things are, and nothing was done.
+   */
+  async #replan(record: SessionRecord, planned?: FleetPlanned, others = 0): Promise<boolean> {
     const { table, clock, events, registry } = this.#options;
     const { stored } = record;
     const { session_id } = stored;
     const missing = this.#missing(record);
     const request = table.planRequest(record);
-    if (table.get(session_id) !== record || stored.ended !== null || stored.desired === 'stopped') return;
-    if (request === null || (missing.length === 0 && record.suspension === null)) return;
+    if (table.get(session_id) !== record || stored.ended !== null || stored.desired === 'stopped') return true;
+    if (request === null || (missing.length === 0 && record.suspension === null)) return true;
     // One that waits runs nowhere, and so has left the nodes that are drained.
     const drained = registry.all().filter(({ drainedSince }) => drainedSince !== null && record.suspension !== null);
-    const result = this.#plan(record, request, new Set([...missing, ...drained.map(({ file }) => file.node_id)]));
+    const why = `placed together with ${plural(others, 'other')}`;
+    const result =
+      planned === undefined
+        ? this.#plan(record, request, new Set([...missing, ...drained.map(({ file }) => file.node_id)]))
+        : this.#options.planner.placed(request, planned, why);
     if (!result.admitted) {
-      this.#suspend(record, 'placement', result.refusal.reasons.join('; '));
-      return;
+      if (planned !== undefined) return false;
+      this.#suspend(record, 'placement', result.refusal.reasons);
+      return true;
     }
     const wasSuspended = record.suspension !== null;
     const watched = this.#watched(record);
@@ -202,7 +243,7 @@ export class Failover {
         ? null
         : { ...now, generation: now.generation + 1, plan: result.plan },
     );
-    if (!done) return;
+    if (!done) return true;
     this.#replans += 1;
     record.suspension = null;
     record.problems.clear();
@@ -212,10 +253,11 @@ export class Failover {
       const lostAt = lastSeen > 0 && stored.created_at < lastSeen ? lastSeen : clock.now();
       record.recovery = { nodeName: names, lostAt, ...watched };
     }
-    const why = missing.length > 0 ? `${names} lost` : 'placed again';
+    const cause = missing.length > 0 ? `${names} lost` : 'placed again';
     const moves = movesWords(stored.plan, result.plan);
-    const message = `session ${session_id}: ${why} | ${moves}${wasSuspended ? ' | no longer suspended' : ''}`;
+    const message = `session ${session_id}: ${cause} | ${moves}${wasSuspended ? ' | no longer suspended' : ''}`;
     events.emit({ kind: 'session.replaced', session_id, message });
+    return true;
   }
 
   #plan({ stored }: SessionRecord, request: PlanRequest, missing: ReadonlySet<number>): PlanResult {
@@ -230,15 +272,18 @@ export class Failover {
     }
   }
 
-  #suspend(record: SessionRecord, kind: Suspension['kind'], reason: string): void {
+  /** `reasons`: what binds comes first. Told when that is another, not when figures in it are. */
+  #suspend(record: SessionRecord, kind: Suspension['kind'], reasons: readonly string[]): void {
     const { clock, events, table } = this.#options;
     const before = record.suspension;
     const releases = kind === 'placement' && before?.kind !== 'placement';
     const { session_id } = record.stored;
     record.recovery = null;
     if (releases) table.released();
-    record.suspension = { kind, reason, triedVersion: this.#version(), triedMs: clock.monotonicMs() };
-    if (before !== null && before.reason === reason) return;
+    const reason = reasons.join('; ');
+    const cause = causeOf(reasons);
+    record.suspension = { kind, reason, cause, triedVersion: this.#version(), triedMs: clock.monotonicMs() };
+    if (before !== null && before.cause === cause) return;
     events.emit({ kind: 'session.suspended', session_id, message: `session ${session_id} suspended: ${reason}` });
   }
 
@@ -253,6 +298,12 @@ export class Failover {
     return this.#options.registry.get(nodeId)?.file.node_name ?? `node ${nodeId}`;
   }
 }
+
+/** Figures by themselves, not those in a name such as `edge-1`. */
+const FIGURES = /(?<![\w.-])\d+(?:\.\d+)?(?![\w-])/g;
+
+/** What binds, without its figures: they differ at every look. */
+const causeOf = ([first = '']: readonly string[]): string => first.replace(FIGURES, '#');
 
 /** Whether something of the session can run on this node only, in whatever variant: planning again cannot help. */
 function isAnchored({ service, stored }: SessionRecord, nodeId: number): boolean {

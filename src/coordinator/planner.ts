@@ -7,6 +7,7 @@ import { type Allocator, ORCHESTRATOR } from '../allocation/fleet/allocator.js';
 import { OneSession } from '../allocation/fleet/one-session.js';
 import { sessionPlan } from '../allocation/fleet/session-plan.js';
 import { sessionRefusal } from '../allocation/fleet/session-refusal.js';
+import { placeVictims } from '../allocation/fleet/victims.js';
 import type { FleetPlanned } from '../contracts/fleet.js';
 import type { PlanRequest, PlanResult, SessionPlan } from '../contracts/plan.js';
 import type { Service } from '../contracts/service.js';
@@ -87,6 +88,19 @@ export class Planner {
       if (held.place(this.#options.allocator) && one.put(held.planned()!) === null) return this.#told(one, free);
     }
     return this.#decided(one, free);
+  }
+
+  /**
+   * Sessions that have all lost nodes at once, in one decision, by session_id; those for which it finds no room are left
+   * out, and so are static templates. Nothing of it is certified yet: see `placed`.
+   */
+  replanTogether(sessionIds: ReadonlySet<number>, missing: ReadonlySet<number>): ReadonlyMap<number, FleetPlanned> {
+    const { table, allocator } = this.#options;
+    if (allocator !== ORCHESTRATOR || sessionIds.size < 2) return new Map();
+    const snapshot = table.fleet();
+    const nodes = snapshot.nodes.map((one) => (missing.has(one.node_id) ? { ...one, up: false } : one));
+    const placed = placeVictims({ ...snapshot, nodes }, sessionIds);
+    return new Map(placed.map((one) => [one.session_id, one]));
   }
 
   #decided(one: OneSession, request: PlanRequest): PlanResult {

@@ -27,6 +27,8 @@ export interface Suspension {
    */
   readonly kind: 'pinned' | 'placement';
   readonly reason: string;
+  /** What binds, without figures: a change of it is told. */
+  readonly cause: string;
   /** Of the registry and the sessions when it was last tried. */
   readonly triedVersion: number;
   readonly triedMs: number;
