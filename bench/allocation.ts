@@ -159,9 +159,27 @@ async function measure(size: Size, seed: number, figures: Figures): Promise<void
     const known = Math.max(plan.utility, whole ?? 0);
     note('G2 gap to best known (must <= 1.5)|%', (100 * (known - plan.utility)) / known);
   }
+  wholeDecisions(snapshot, plan, note);
   compare(fleet, snapshot, plan, note, size.load > 1);
   if (size.victimsMax > 0) nodeDeath(size, seed, snapshot, plan, note);
   if (size.twice) note('G12 the same plan twice (must >= 1)|', isSameTwice(size, seed, snapshot) ? 1 : 0);
+}
+
+/** Sessions that are decided about again, each beside all the others. */
+const WHOLE_DECISIONS = 40;
+
+/** From a snapshot to the certified plan of one session, as the coordinator comes to it: nothing is kept from one to the next. */
+function wholeDecisions(snapshot: FleetSnapshot, plan: FleetPlan, note: (figure: string, value: number) => void): void {
+  const now = running(snapshot, plan);
+  const times = plan.sessions.slice(-WHOLE_DECISIONS).map(({ session_id }) => {
+    const sessions = now.sessions.map(
+      ({ previous, ...one }): FleetSession =>
+        one.session_id === session_id || previous === undefined ? one : { ...one, previous },
+    );
+    return timed(() => new OneSession({ ...now, sessions }, session_id).place(ORCHESTRATOR));
+  });
+  note('G5 snapshot to certified plan p50|ms', quantile(times, 0.5));
+  note('G5 snapshot to certified plan p99|ms', quantile(times, 0.99));
 }
 
 function timed(work: () => unknown): number {
@@ -239,6 +257,7 @@ function nodeDeath(
     'G8 sticky re-plan, admitted of a free one (must >= 98)|%',
     (100 * sticky.sessions.length) / free.sessions.length,
   );
+  note('G8 sticky re-plan, utility of a free one (>=)|%', (100 * sticky.utility) / free.utility);
   note('G8 moved / handlers of the victims (must <= 1)|', sticky.moved / Math.max(1, handlers));
 }
 

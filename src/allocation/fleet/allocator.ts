@@ -7,7 +7,8 @@
  *   repaired  victims (a node gone, drained, too full) and new sessions, heaviest first, one by one; nobody else moves
  *   finished  where so few sessions and nodes are left open that all can be tried: the best plan there is
  *   ejected   for those without room, at most EJECTED_MAX others are placed anew
- *   improved  large neighbourhood search, in which leaving one's place costs
+ *   improved  large neighbourhood search, in which leaving one's place costs, and which moves no more handlers than a share of
+ *             those that had to be placed
  */
 import type { FleetPlan, FleetPlanned, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
@@ -20,6 +21,12 @@ import { Appraiser, type Placed, type State } from './state.js';
 
 /** Utility of a handler that stays: three times fewer moves at the same admissions than 0; more begins to cost some. */
 export const STICKINESS = 0.05;
+
+/**
+ * Handlers that may move in all for each handler of the sessions that had to be placed, those of the sessions themselves
+ * included: a loss is no reason to improve what it has not touched.
+ */
+const MOVES_SHARE = 0.6;
 
 /** Attempts to admit one refused session by ejection. */
 const EJECTIONS_PER_SESSION = 4;
@@ -84,7 +91,8 @@ export function keepPlaced(fleet: Fleet, search: FleetSearch, held: ReadonlySet<
 }
 
 /** The rungs after the first. */
-export function placeRest(search: FleetSearch, fleet: Fleet, { iterations }: AllocateFleetOptions): void {
+export function placeRest(search: FleetSearch, fleet: Fleet, { iterations, replan }: AllocateFleetOptions): void {
+  if (replan !== true) search.limitMoves(MOVES_SHARE * handlersOf(search.refused, fleet));
   repair(search, fleet);
   if (iterations === 0 || search.finish()) return;
   for (const task of heaviestFirst(search, fleet)) {
@@ -92,6 +100,13 @@ export function placeRest(search: FleetSearch, fleet: Fleet, { iterations }: All
       search.eject(task);
   }
   search.improve(iterations);
+}
+
+function handlersOf(tasks: readonly number[], fleet: Fleet): number {
+  return tasks.reduce((sum, task) => {
+    const { session, graphs } = fleet.tasks[task]!;
+    return sum + (session.previous?.length ?? graphs[0]?.handlers.length ?? 0);
+  }, 0);
 }
 
 export function repair(search: FleetSearch, fleet: Fleet): void {

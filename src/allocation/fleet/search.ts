@@ -94,6 +94,7 @@ export class FleetSearch {
   readonly #refusedAt: Int32Array;
   readonly #sharers: Sharers;
   readonly #cost: StepCost;
+  #movesMax = Number.POSITIVE_INFINITY;
   #scale = PRICE_SCALE_EMPTY;
 
   constructor({ fleet, random, before, stickiness, fixed, lasting }: SearchOptions) {
@@ -154,6 +155,11 @@ export class FleetSearch {
     const found = find(candidates);
     if (found !== null || candidates.length === nodeCount || nodeCount > THOROUGH_NODES_MAX) return found;
     return find(this.#candidates.all());
+  }
+
+  /** From now on no step moves more handlers than that in all, `State.moved`, unless it admits somebody. */
+  limitMoves(most: number): void {
+    this.#movesMax = most;
   }
 
   /** From now on its placement is never taken out. */
@@ -330,9 +336,11 @@ export class FleetSearch {
     const gain = state.utility - utility - this.#stickiness * (state.moved - moved);
     const now = tasks.map((one) => state.placed[one]!);
     const drops = tasks.some((one, at) => old[at] !== null && this.#lasting[one] === 1 && state.placed[one] === null);
-    const isMore = admits && state.weight > weight + WEIGHT_EPSILON;
+    const isMore = state.weight > weight + WEIGHT_EPSILON;
     const isNoLess = state.weight >= weight - WEIGHT_EPSILON;
-    if (!drops && (isMore || (isNoLess && gain >= this.#cost.rise(old, now)))) return;
+    const isDear = !isMore && state.moved > Math.max(moved, this.#movesMax);
+    const isBetter = (isMore && admits) || (isNoLess && !isDear && gain >= this.#cost.rise(old, now));
+    if (!drops && isBetter) return;
     for (const one of tasks) if (state.placed[one] !== null) this.remove(one);
     tasks.forEach((one, index) => {
       if (old[index] !== null) this.keep(one, old[index]!);
