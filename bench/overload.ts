@@ -152,7 +152,7 @@ async function memoryDuring(cluster: LocalCluster, session: number, durationS: n
   const samples = new Map([...hosts.values()].map((name) => [name, [] as number[]]));
   for (let at = 0; at < durationS; at++) {
     await sleep(MEMORY_PERIOD_MS);
-    for (const [pid, name] of hosts) samples.get(name)!.push((await processMemoryMb(pid)) ?? Number.NaN);
+    for (const [pid, name] of hosts) samples.get(name)!.push(processMemoryMb(pid) ?? Number.NaN);
   }
   return samples;
 }

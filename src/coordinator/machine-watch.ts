@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeClient } from '../client/node-client.js';
 import { OrchestratorError } from '../contracts/errors.js';
+import { deferred } from '../std/deferred.js';
 import type { CoordinatorBounds } from './options.js';
 
 const TRIES = 2;
@@ -25,27 +26,30 @@ export function watchMachine(
   client: Pick<NodeClient, 'reachable'>,
   { suspectMs, connectTimeoutMs }: Pick<CoordinatorBounds, 'suspectMs' | 'connectTimeoutMs'>,
 ): MachineWatch {
-  const stopping = new AbortController();
-  const { signal } = stopping;
-  const early = new AbortController();
-  const tryAt = async (delayMs: number) => {
-    if (delayMs > 0) await sleep(delayMs, undefined, { signal });
-    return client.reachable(connectTimeoutMs);
-  };
-  const gone = new Promise<never>((_, reject) => {
-    const look = async () => {
-      await sleep(suspectMs, undefined, { signal: AbortSignal.any([signal, early.signal]) }).catch(() => {});
-      if (signal.aborted) return;
-      const tries = Array.from({ length: TRIES }, (_, index) => tryAt(index * TRY_PERIOD_MS));
-      await Promise.any(tries.map(async (one) => (await one) || Promise.reject()));
-      stopping.abort();
-    };
-    look().catch(() => {
-      const message = `no answer, and ${TRIES} connections were not taken within ${connectTimeoutMs} ms each`;
-      if (!signal.aborted) reject(new OrchestratorError('NODE_UNREACHABLE', message, { cause: 'gone' }));
-    });
-  });
+  const { promise: gone, reject } = deferred<never>();
   // Nobody may be waiting any more when it rejects.
   gone.catch(() => {});
-  return { gone, look: () => early.abort(), stop: () => stopping.abort() };
+  let looks = false;
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+  const tryAt = async (delayMs: number): Promise<void> => {
+    if (delayMs > 0) await sleep(delayMs);
+    if (!stopped && !(await client.reachable(connectTimeoutMs))) throw new Error('no connection was taken');
+  };
+  const look = () => {
+    if (looks || stopped) return;
+    looks = true;
+    clearTimeout(timer);
+    const tries = Array.from({ length: TRIES }, (_, index) => tryAt(index * TRY_PERIOD_MS));
+    Promise.any(tries).then(stop, () => {
+      const message = `no answer, and ${TRIES} connections were not taken within ${connectTimeoutMs} ms each`;
+      if (!stopped) reject(new OrchestratorError('NODE_UNREACHABLE', message, { cause: 'gone' }));
+    });
+  };
+  // Nothing but a timer, because nearly every question is answered before it is over.
+  const timer = setTimeout(look, suspectMs);
+  return { gone, look, stop };
 }

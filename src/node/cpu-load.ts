@@ -7,20 +7,20 @@ const WINDOW_MS = 1_000;
 
 export class CpuLoad {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
-  readonly #times: () => Promise<CpuTimes | null>;
+  readonly #times: () => CpuTimes | null;
   #before: { readonly atMs: number; readonly times: CpuTimes } | null = null;
   #util: number | null = null;
 
-  constructor(clock: Pick<Clock, 'monotonicMs'>, times: () => Promise<CpuTimes | null> = machineCpuTimes) {
+  constructor(clock: Pick<Clock, 'monotonicMs'>, times: () => CpuTimes | null = machineCpuTimes) {
     this.#clock = clock;
     this.#times = times;
   }
 
   /** Percent of all cores over the last second or more; null until there are two looks, or where nothing tells. */
-  async read(): Promise<number | null> {
+  read(): number | null {
     const atMs = this.#clock.monotonicMs();
     if (this.#before !== null && atMs - this.#before.atMs < WINDOW_MS) return this.#util;
-    const times = await this.#times();
+    const times = this.#times();
     if (times === null) return null;
     const before = this.#before;
     this.#before = { atMs, times };

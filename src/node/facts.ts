@@ -1,4 +1,4 @@
-/** What this node tells of its machine. Found once at the start, but for the free memory, which is read for each answer. */
+/** What this node tells of its machine. Found once at the start, but for the memory, which is looked at now and then. */
 import { availableParallelism, cpus, freemem, hostname, totalmem } from 'node:os';
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { NodeFacts } from '../contracts/node.js';
@@ -22,10 +22,13 @@ export interface FactsSource {
   readonly gpus: number;
   readonly cores: number;
   readonly speed: number;
-  read(nodeId: number | null): Promise<NodeFacts>;
+  read(nodeId: number | null): NodeFacts;
 }
 
 const MiB = 1024 * 1024;
+
+/** Between two looks at the memory, ms: it takes a dozen files, and plans are made of what is declared, not of moments. */
+const MEMORY_PERIOD_MS = 2_000;
 
 export async function findFacts(options: FactsOptions): Promise<FactsSource> {
   const gpus = await findGpus();
@@ -41,20 +44,22 @@ export async function findFacts(options: FactsOptions): Promise<FactsSource> {
     labels: [...options.labels],
     handler_types: options.types.all().map((type) => type.handler_type_id),
   };
+  let memory = { ...memoryMb(options.memMb), atMs: performance.now() };
   return {
     gpus: gpus.length,
     cores: machine.cpu_cores,
     speed: machine.speed,
-    read: async (nodeId) => {
-      const memory = await memoryMb(options.memMb);
+    read: (nodeId) => {
+      const nowMs = performance.now();
+      if (nowMs - memory.atMs >= MEMORY_PERIOD_MS) memory = { ...memoryMb(options.memMb), atMs: nowMs };
       return { node_id: nodeId, ...machine, mem_mb: memory.totalMb, mem_free_mb: memory.freeMb };
     },
   };
 }
 
 /** Of the machine, or of the container or the operator's bound where that is less. */
-async function memoryMb(boundMb: number | null): Promise<{ totalMb: number; freeMb: number }> {
-  const machine = await machineMemory();
+function memoryMb(boundMb: number | null): { totalMb: number; freeMb: number } {
+  const machine = machineMemory();
   const containerMb = process.constrainedMemory() / MiB || Number.POSITIVE_INFINITY;
   const totalMb = Math.min(machine?.totalMb ?? totalmem() / MiB, containerMb, boundMb ?? Number.POSITIVE_INFINITY);
   const availableMb = Math.min(machine?.availableMb ?? freemem() / MiB, process.availableMemory() / MiB);

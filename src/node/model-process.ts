@@ -192,10 +192,9 @@ export class ModelProcess {
     this.#pingId += 1;
     process.send({ type: 'ping', id: this.#pingId });
     if (process.pid === null) return;
-    void processMemoryMb(process.pid).then((memMb) => {
-      if (memMb === null || memMb <= memMbMax) return;
-      reject(this.#exited(`has ${Math.round(memMb)} MiB resident, over the limit of ${memMbMax} MiB, killed`));
-    });
+    const memMb = processMemoryMb(process.pid);
+    if (memMb === null || memMb <= memMbMax) return;
+    reject(this.#exited(`has ${Math.round(memMb)} MiB resident, over the limit of ${memMbMax} MiB, killed`));
   }
 
   #receive(message: FromModelProcess): void {

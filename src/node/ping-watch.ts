@@ -65,8 +65,7 @@ export class PingWatch {
     }
     this.ping(process);
     if (process.pid === null) return;
-    void processMemoryMb(process.pid).then((memMb) => {
-      if (memMb !== null && memMb > memMbMax) fail(overMemory(name, memMb, memMbMax));
-    });
+    const memMb = processMemoryMb(process.pid);
+    if (memMb !== null && memMb > memMbMax) fail(overMemory(name, memMb, memMbMax));
   }
 }

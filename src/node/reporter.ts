@@ -63,7 +63,7 @@ export class Reporter {
     this.#sampler = new UsageSampler({ gpu: options.gpu, clock: options.clock });
     this.#backoff = new Backoff({ baseMs: options.retryBaseMs ?? RETRY_BASE_MS, maxMs: RETRY_MAX_MS });
     this.#timers = [
-      setInterval(() => void this.#sample(), options.collectPeriodS * 1000),
+      setInterval(() => this.#sample(), options.collectPeriodS * 1000),
       setInterval(() => void this.#send(), options.sendPeriodS * 1000),
     ];
   }
@@ -95,8 +95,8 @@ export class Reporter {
     }
   }
 
-  async #sample(): Promise<void> {
-    this.#spool.add(await this.#sampler.sample(this.#options.hosts(), this.#options.models?.()));
+  #sample(): void {
+    this.#spool.add(this.#sampler.sample(this.#options.hosts(), this.#options.models?.()));
   }
 
   async #send(): Promise<void> {

@@ -66,7 +66,7 @@ test('three sessions that share a model find what one finds alone, with one proc
       const [, detect] = (await observed(agent, id)).handlers;
       for (const pid of [detect!.pid, ...(detect!.shared_models ?? []).map((one) => one.pid)]) pids.add(pid!);
     }
-    return (await Promise.all([...pids].map(processMemoryMb))).reduce<number>((sum, mb) => sum + mb!, 0);
+    return [...pids].map(processMemoryMb).reduce<number>((sum, mb) => sum + mb!, 0);
   };
   const model = 'ssd_mobilenetv1';
   for (const session_id of [4, 5, 6]) await agent.client.putSession(session({ session_id, share: true, model }));

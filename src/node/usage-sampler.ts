@@ -48,13 +48,14 @@ export class UsageSampler {
     this.#options = options;
   }
 
-  async sample(
+  sample(
     hosts: readonly SampledHost[],
     models: readonly SampledModel[] = [],
-  ): Promise<{ sys_info: SysInfo[]; proc_info: ProcInfo[] }> {
+  ): { sys_info: SysInfo[]; proc_info: ProcInfo[] } {
     const { clock, gpu } = this.#options;
     const timestamp = clock.now();
-    const [cpu, memory] = await Promise.all([machineCpuTimes(), machineMemory()]);
+    const cpu = machineCpuTimes();
+    const memory = machineMemory();
     const before = this.#cpu;
     this.#cpu = cpu;
     const elapsed = cpu === null || before === null ? 0 : cpu.total - before.total;
@@ -66,21 +67,18 @@ export class UsageSampler {
       gpu_info: gpu?.sample() ?? null,
     };
     const next = new Map<number, HostSample>();
-    const rows = await Promise.all(
-      hosts.map((host) => this.#sampleHost(host, timestamp, memory?.totalMb ?? null, next)),
-    );
-    const shared = await Promise.all(models.map((one) => this.#sampleModel(one, memory?.totalMb ?? null, next)));
+    const rows = hosts.flatMap((host) => this.#sampleHost(host, timestamp, memory?.totalMb ?? null, next));
+    const parts = models.flatMap((one) => this.#sampleModel(one, memory?.totalMb ?? null, next));
     this.#hosts = next;
-    const parts = shared.flat();
-    return { sys_info: [sys_info], proc_info: rows.flat().map((row) => withParts(row, parts)) };
+    return { sys_info: [sys_info], proc_info: rows.map((row) => withParts(row, parts)) };
   }
 
   /** What of a model process belongs to each handler that holds the model. */
-  async #sampleModel(
+  #sampleModel(
     { pid, holders, users }: SampledModel,
     totalMb: number | null,
     next: Map<number, HostSample>,
-  ): Promise<ModelPart[]> {
+  ): ModelPart[] {
     const key = ({ session_id, handler_id }: Omit<ModelPart, 'cpu' | 'mem'>) => `${session_id}.${handler_id}`;
     // By numbers, because two sessions may have handlers of one number.
     const numberOf = new Map(holders.map((one, index) => [key(one), index]));
@@ -89,7 +87,7 @@ export class UsageSampler {
       const number = numberOf.get(key(user));
       if (number !== undefined) busyMs.set(number, busyMs.get(number)! + user.cpu_ms);
     }
-    const used = await this.#used({ pid, busyMs }, totalMb, next);
+    const used = this.#used({ pid, busyMs }, totalMb, next);
     if (used === null) return [];
     return holders.map(({ session_id, handler_id }, index) => ({
       ...{ session_id, handler_id },
@@ -98,13 +96,13 @@ export class UsageSampler {
     }));
   }
 
-  async #sampleHost(
+  #sampleHost(
     { pid, session_id, busyMs }: SampledHost,
     timestamp: number,
     totalMb: number | null,
     next: Map<number, HostSample>,
-  ): Promise<ProcInfo[]> {
-    const used = await this.#used({ pid, busyMs }, totalMb, next);
+  ): ProcInfo[] {
+    const used = this.#used({ pid, busyMs }, totalMb, next);
     if (used === null) return [];
     const atAll = shares(busyMs, undefined);
     return [...busyMs.keys()].map((handler_id) => ({
@@ -115,12 +113,9 @@ export class UsageSampler {
   }
 
   /** CPU of a process since the last sample, % of a core, and its memory, % of the machine's; null when it is gone. */
-  async #used(
-    { pid, busyMs }: Pick<SampledHost, 'pid' | 'busyMs'>,
-    totalMb: number | null,
-    next: Map<number, HostSample>,
-  ) {
-    const [times, memMb] = await Promise.all([processTimes(pid), processMemoryMb(pid)]);
+  #used({ pid, busyMs }: Pick<SampledHost, 'pid' | 'busyMs'>, totalMb: number | null, next: Map<number, HostSample>) {
+    const times = processTimes(pid);
+    const memMb = processMemoryMb(pid);
     if (times === null) return null;
     const now: HostSample = { atMs: this.#options.clock.monotonicMs(), cpuS: times.cpuS, busyMs };
     next.set(pid, now);
