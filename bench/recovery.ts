@@ -50,7 +50,8 @@ function casesOf(rounds: number): Case[] {
     { name: 'handler moved, latest', rounds, calmMs: SPARES_MS, measure: handlerMoves },
     { name: 'node killed', rounds, calmMs: SPARES_MS, measure: (system) => nodeDies(system, 'kill') },
     { name: 'node unplugged', rounds, calmMs: SPARES_MS, measure: (system) => nodeDies(system, 'unplug') },
-    { name: 'leader killed', rounds, calmMs: CALM_MS, measure: leaderDies },
+    { name: 'leader killed', rounds, calmMs: CALM_MS, measure: (system) => leaderDies(system, 'kill') },
+    { name: 'leader stopped', rounds, calmMs: CALM_MS, measure: (system) => leaderDies(system, 'stop') },
     { name: 'coordinators down 30 s', rounds: downRounds, calmMs: CALM_MS, measure: coordinatorsAway },
     { name: 'handler moved, all', rounds, delivery: 'all', calmMs: SPARES_MS, measure: handlerMoves },
   ];
@@ -142,8 +143,9 @@ async function nodeDies(system: RecoverySystem, how: 'kill' | 'unplug'): Promise
   if (how === 'kill') victim.kill();
   else victim.unplug();
   try {
-    const plannedMs = await system.event('session.replaced', diedMs);
     await system.flows(arrivals);
+    // Asked for afterwards: a coordinator that is asked again and again meanwhile plans later.
+    const plannedMs = await system.event('session.replaced', diedMs);
     return {
       'to the new plan': ms(plannedMs - diedMs),
       'to first frame': ms(longestGap(arrivals).endMs - diedMs),
@@ -184,20 +186,24 @@ function sayDrops(name: string, { drops }: Arrivals): void {
   console.log(`${name}: ${words.join('; ')}`);
 }
 
-/** Until the next one answers as the leader; the session must not notice. */
-async function leaderDies(system: RecoverySystem): Promise<Figures> {
+/** Until the next one answers as the leader; the session must not notice, nor when a stopped one goes on. */
+async function leaderDies(system: RecoverySystem, how: 'kill' | 'stop'): Promise<Figures> {
   const arrivals = system.arrivals();
   const leader = await system.leader();
   const diedMs = performance.now();
-  leader.daemon.kill();
+  if (how === 'kill') leader.daemon.kill();
+  else process.kill(leader.daemon.pid, 'SIGSTOP');
+  const revive = async () => {
+    if (how === 'kill') await leader.daemon.restart();
+    else process.kill(leader.daemon.pid, 'SIGCONT');
+  };
   try {
-    const next = await system.leader(leader.epoch);
+    const next = await system.leader(leader).finally(revive);
     await system.flows(arrivals);
-    sayDrops('leader killed', arrivals);
+    sayDrops(`leader ${how === 'kill' ? 'killed' : 'stopped'}`, arrivals);
     return { 'to the next leader': ms(next.seenMs - diedMs), 'frames lost': frames(arrivals.lost) };
   } finally {
     arrivals.stop();
-    await leader.daemon.restart();
   }
 }
 

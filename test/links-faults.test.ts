@@ -7,6 +7,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -55,6 +56,9 @@ class End {
   readonly #options: EndOptions;
   readonly #namespace: string | null;
   #child: ChildProcess;
+  /** It ended although nobody killed it. */
+  #ended: Error | null = null;
+  #isKilled = false;
 
   constructor(options: EndOptions, namespace: string | null = null) {
     this.#options = options;
@@ -74,7 +78,13 @@ class End {
     this.#child = this.#start();
   }
 
+  /** Throws when it ended by itself: nobody would start it again. */
+  check(): void {
+    if (this.#ended !== null) throw this.#ended;
+  }
+
   async kill(): Promise<void> {
+    this.#isKilled = true;
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.kill('SIGKILL');
@@ -85,6 +95,11 @@ class End {
     const node = [process.execPath, ENTRY, JSON.stringify({ bytes: BYTES, ...this.#options })];
     const [command, ...args] = this.#namespace === null ? node : ['ip', 'netns', 'exec', this.#namespace, ...node];
     const child = spawn(command!, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#isKilled = false;
+    child.on('exit', (code, signal) => {
+      if (this.#isKilled) return;
+      this.#ended = new Error(`the ${this.#options.role} (${child.pid}) ended by itself: ${signal ?? `code ${code}`}`);
+    });
     child.on('message', (state) => {
       this.state = state as EndState;
     });
@@ -118,11 +133,16 @@ class Journal {
     return readFileSync(this.#file, 'utf8').trimEnd().split('\n');
   }
 
-  /** Resolves when `bytes` are written, or it has ended; rejects when nothing is for WAIT_MS. */
-  async reaches(bytes: number): Promise<void> {
+  /** Resolves when `bytes` are written, or it has ended; rejects when nothing is for WAIT_MS, or an end is gone. */
+  async reaches(bytes: number, ends: readonly End[] = []): Promise<void> {
     while (this.bytes < bytes && !this.ended) {
       const before = this.bytes;
-      await vi.waitFor(() => expect(this.bytes).not.toBe(before), { timeout: WAIT_MS, interval: 2 });
+      const deadlineMs = performance.now() + WAIT_MS;
+      while (this.bytes === before) {
+        for (const end of ends) end.check();
+        if (performance.now() > deadlineMs) throw new Error(`no progress for ${WAIT_MS} ms`);
+        await sleep(2);
+      }
     }
   }
 
@@ -181,11 +201,10 @@ test.each<[Delivery, 'tcp' | 'unix']>([
     const { ends, journal, shaper } = await startPair(delivery, transport, seed);
     let kills = 0;
     while (!journal.ended) {
-      await journal.reaches(journal.bytes + random() * 2 * PACKETS_PER_KILL * LINE_BYTES).catch((error) => {
+      await journal.reaches(journal.bytes + random() * 2 * PACKETS_PER_KILL * LINE_BYTES, ends).catch((error) => {
         const state = JSON.stringify(ends.map((end) => end.told));
-        throw new Error(`seed ${seed}, after ${kills} kills, ${shaper.connections} connections: ${state}`, {
-          cause: error,
-        });
+        const path = `${shaper.connections} connections, ${shaper.open} open, ${shaper.heldBytes} bytes held`;
+        throw new Error(`${error.message}; seed ${seed}, after ${kills} kills, ${path}: ${state}`);
       });
       if (journal.ended) break;
       const victims = random() < 0.2 ? ends : [ends[random() < 0.5 ? 0 : 1]];

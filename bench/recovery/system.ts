@@ -49,6 +49,11 @@ export interface Victim {
   heal(): Promise<void>;
 }
 
+export interface Leader {
+  readonly daemon: ChildDaemon;
+  readonly epoch: number;
+}
+
 export class RecoverySystem {
   #sessionId = 0;
   #delivery: SessionDelivery | null = null;
@@ -148,13 +153,14 @@ export class RecoverySystem {
     return found.timestamp * 1000 - performance.timeOrigin;
   }
 
-  async leader(epochBefore = 0): Promise<{ daemon: ChildDaemon; epoch: number; seenMs: number }> {
-    const { coordinators } = this.cluster.controllers;
+  /** The one that leads; with `old`, the next one: that is not asked, because it may be stopped. */
+  async leader(old?: Leader): Promise<Leader & { readonly seenMs: number }> {
+    const others = this.cluster.controllers.coordinators.filter(({ daemon }) => daemon !== old?.daemon);
     return until('a leader', async () => {
-      const answers = coordinators.map(async ({ url, daemon }) => {
+      const answers = others.map(async ({ url, daemon }) => {
         const answer = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(500) }).catch(() => null);
         const health = (await answer?.json()) as CoordinatorHealth | undefined;
-        const leads = health?.status === 'ok' && health.epoch > epochBefore;
+        const leads = health?.status === 'ok' && health.epoch > (old?.epoch ?? 0);
         return leads ? { daemon, epoch: health.epoch, seenMs: performance.now() } : undefined;
       });
       return (await Promise.all(answers)).find((one) => one !== undefined);

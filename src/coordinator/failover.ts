@@ -193,10 +193,10 @@ export class Failover {
   }
 
   /** Before another plan is stored: what sinks tell is of the plan that counts. */
-  #watched(record: SessionRecord): Pick<Recovery, 'sinceMs' | 'tally' | 'baseline'> {
+  #watched(record: SessionRecord): Pick<Recovery, 'sinceMs' | 'tally' | 'baseline' | 'early'> {
     const { clock, registry } = this.#options;
     const tally = record.recovery?.tally ?? sinkTally(record, registry);
-    return { sinceMs: clock.monotonicMs(), tally, baseline: null };
+    return { sinceMs: clock.monotonicMs(), tally, baseline: null, early: new Set() };
   }
 
   #missing({ nodeIds }: SessionRecord): number[] {

@@ -5,7 +5,8 @@
  *
  * A plan is applied in two rounds: first every node is told `ready` (models load, sources are silent), and once every
  * handler of this generation is ready, `running`. When a node of a generation runs already, the rest is told `running`
- * at once: this is a node that came back, or a coordinator that was restarted.
+ * at once: this is a node that came back, or a coordinator that was restarted. After a loss a node that had nothing of
+ * the session is told `running` in the first round, so that its hosts take their links over as soon as they are ready.
  * A plan that changes while frames flow is made before the old one is broken: a node that the new plan does without
  * keeps its share until the new plan runs everywhere, unless frames begin or end there.
  * Stopping goes from the sources down, so that what is in flight arrives. Nodes outside the plan are told to forget.
@@ -184,17 +185,28 @@ export class Reconciler {
     const { registry } = this.#options;
     const { stored } = record;
     const observedOf = (nodeId: number) => registry.observed(nodeId, stored.session_id);
-    const isNow = (one: ObservedSession | undefined) => one?.generation === stored.generation;
-    const mayRun =
-      stored.desired === 'running' &&
-      (nodeIds.some((nodeId) => isNow(observedOf(nodeId)) && observedOf(nodeId)?.desired === 'running') ||
-        nodeIds.every((nodeId) => isPrepared(observedOf(nodeId), stored.generation)));
-    const desired = mayRun ? 'running' : 'ready';
-    const faults = await Promise.all(nodeIds.map((nodeId) => this.#put(record, nodeId, desired)));
+    const isMade = (nodeId: number) => isPrepared(observedOf(nodeId), stored.generation);
+    const runs = (nodeId: number) => {
+      const observed = observedOf(nodeId);
+      const isNow = observed?.generation === stored.generation && observed.desired === 'running';
+      return isNow && !record.recovery?.early.has(nodeId);
+    };
+    const mayRun = stored.desired === 'running' && (nodeIds.some(runs) || nodeIds.every(isMade));
+    const faults = await Promise.all(
+      nodeIds.map((nodeId) =>
+        this.#put(record, nodeId, mayRun || this.#takesOver(record, nodeId) ? 'running' : 'ready'),
+      ),
+    );
     // A node may have everything ready already when it answers: then the second round need not wait for a heartbeat.
-    const ready = !mayRun && nodeIds.every((nodeId) => isPrepared(observedOf(nodeId), stored.generation));
-    if (ready && stored.desired === 'running') this.kick(stored.session_id);
+    if (!mayRun && stored.desired === 'running' && nodeIds.every(isMade)) this.kick(stored.session_id);
     return faults.filter((fault) => fault !== null);
+  }
+
+  /** Frames wait for what is made there, and nothing of the session ran there before that could be broken. */
+  #takesOver({ stored, recovery }: SessionRecord, nodeId: number): boolean {
+    if (stored.desired !== 'running' || recovery === null) return false;
+    if (this.#options.registry.observed(nodeId, stored.session_id) === undefined) recovery.early.add(nodeId);
+    return recovery.early.has(nodeId);
   }
 
   /** Null when it is done, or will be tried again; else why this plan cannot run there. */

@@ -44,6 +44,8 @@ export interface Recovery {
   readonly tally: SinkTally;
   /** last_sequence of each sink, newest before the new plan ran everywhere; null until then. */
   baseline: ReadonlyMap<number, number> | null;
+  /** Nodes that were told to run before the others are ready. */
+  readonly early: Set<number>;
 }
 
 /** Handlers of a session that have failed on a node although they ran or were started again there. */

@@ -61,7 +61,7 @@ export async function startAgent(options: Partial<NodeAgentOptions> = {}): Promi
     ...{ collector: null, measureSpeed: () => 1, clock: systemClock(), logger: silentLogger },
     ...options,
     bounds: {
-      ...{ pingPeriodMs: 50, restartBaseMs: 20, drainTimeoutMs: 1_000, stopGraceMs: 500 },
+      ...{ pingPeriodMs: 50, restartBaseMs: 20, drainTimeoutMs: 1_000, stopGraceMs: 500, linkHoldMs: 500 },
       // On a busy machine half a second without an answer is no hang.
       pingsMissedMax: 200,
       ...options.bounds,

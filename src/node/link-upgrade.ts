@@ -1,8 +1,8 @@
 /**
  * Upgrade requests for links and taps, and of programs that join a handler: checked here, then the raw connection goes to
- * the handler host that has the output, or the handler. Not a byte of a packet passes through the agent, except over TLS.
- * A refusal is an HTTP answer on the connection.
- * Surprising: the hand-over must happen in the same turn of the event loop as the upgrade, before anything is read.
+ * the handler host that has the output, or the handler; a host that is being made is waited for. Not a byte of a packet
+ * passes through the agent, except over TLS. A refusal is an HTTP answer on the connection.
+ * Surprising: whoever reads the connection last before it is handed over must hand over what was read as well.
  */
 import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
@@ -15,10 +15,13 @@ import { sameSecret } from '../http-server/access.js';
 import { PROBLEM_CONTENT_TYPE, RETRY_AFTER_S } from '../http-server/problems.js';
 import { checkProtocol } from '../links/handshake.js';
 import type { Logger } from '../std/logger.js';
+import type { HeldUpgrades } from './held-upgrades.js';
+import type { Host } from './session-hosts.js';
 import type { SessionManager } from './session-manager.js';
 
 export interface LinkUpgradeOptions {
   readonly sessions: SessionManager;
+  readonly held: HeldUpgrades;
   readonly token: string | null;
   readonly logger: Logger;
   /** Where a request leads; by its address when absent. */
@@ -32,29 +35,43 @@ export interface UpgradeDestination {
   readonly url: string;
 }
 
-export function linkUpgrades({ sessions, token, logger, leadsTo = byAddress }: LinkUpgradeOptions) {
+export function linkUpgrades({ sessions, held, token, logger, leadsTo = byAddress }: LinkUpgradeOptions) {
   return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const refused = (error: OrchestratorError): void => {
+      logger.debug({ code: error.code, url: request.url }, error.message);
+      refuse(socket, error);
+    };
     socket.on('error', () => socket.destroy());
     try {
       checkBearer(request, token);
       const { session_id, handler_id, url } = leadsTo(request);
-      const { supervisor, socketPath } = sessions.servingHost(session_id, handler_id);
-      if (socket instanceof TLSSocket) {
-        relay({ url, headers: flatHeaders(request) }, socket, head, socketPath);
-        return;
-      }
-      if (!(socket instanceof Socket)) throw new OrchestratorError('LINK_PROTOCOL', 'a link needs a TCP connection');
-      const message = { url, headers: flatHeaders(request), head: head.toString('base64') };
-      socket.setTimeout(0);
-      socket.setNoDelay(true);
-      if (supervisor.takeLink(message, socket)) return;
-      throw new OrchestratorError('LINK_BUSY', `the host of handler ${handler_id} is starting again`);
+      const flat = { url, headers: flatHeaders(request) };
+      held.take({
+        socket,
+        find: () => sessions.servingHost(session_id, handler_id),
+        give(host, early) {
+          const isGiven = give(flat, socket, Buffer.concat([head, early]), host);
+          if (!isGiven)
+            refused(new OrchestratorError('LINK_BUSY', `the host of handler ${handler_id} is starting again`));
+        },
+        refuse: refused,
+      });
     } catch (thrown) {
-      const error = toOrchestratorError(thrown);
-      logger.debug({ code: error.code, url: request.url }, error.message);
-      refuse(socket, error);
+      refused(toOrchestratorError(thrown));
     }
   };
+}
+
+/** False when its process has just ended. */
+function give(flat: FlatRequest, socket: Duplex, head: Buffer, { supervisor, socketPath }: Host): boolean {
+  if (socket instanceof TLSSocket) {
+    relay(flat, socket, head, socketPath);
+    return true;
+  }
+  if (!(socket instanceof Socket)) throw new OrchestratorError('LINK_PROTOCOL', 'a link needs a TCP connection');
+  socket.setTimeout(0);
+  socket.setNoDelay(true);
+  return supervisor.takeLink({ ...flat, head: head.toString('base64') }, socket);
 }
 
 /**
@@ -101,7 +118,7 @@ function byAddress({ method, url = '', headers }: IncomingMessage): UpgradeDesti
 
 interface FlatRequest {
   readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Record<string, string>;
 }
 
 /** The bearer token stays here: hosts need not see it. */

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { linkPath } from '../handler-kit/host-protocol.js';
 import { isAlive, post, share, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
@@ -94,6 +94,29 @@ test('a link that nobody here has is answered 404, one to a host that is not rea
   await agent.client.putSession(share({ session_id: 7 }, { 3: { never_ready: true } }));
   const early = await upgrade(agent, linkPath(7, LINK));
   expect([early.status, JSON.parse(early.body).code]).toEqual([503, 'LINK_BUSY']);
+});
+
+/** Writes the request for a link itself, so that it can say more before it is answered. */
+function dial(agent: TestAgent, path: string, more = ''): { socket: Socket; answer: Promise<string> } {
+  const { host, port } = agent.address;
+  const socket = connect({ host, port });
+  socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: orchestrator-link/1\r\n\r\n${more}`);
+  return { socket, answer: new Promise((resolve) => socket.once('data', (data) => resolve(data.toString()))) };
+}
+
+test('a link to a host that is being made is handed over when it serves, with all that was said meanwhile', async () => {
+  const agent = await startAgent({ bounds: { linkHoldMs: 60_000 } });
+  await agent.client.putSession(share({}, { 3: { ready_ms: 500 } }));
+  const left = dial(agent, `${linkPath(5, LINK)}?left`);
+  const { socket, answer } = dial(agent, linkPath(5, LINK), 'one');
+  setTimeout(() => socket.write('two'), 50);
+  setTimeout(() => left.socket.destroy(), 50);
+  expect((await agent.client.listSessions())[0]!.state).toBe('preparing');
+  expect(await answer).toMatch(/^HTTP\/1.1 101 /);
+  socket.destroy();
+  const page = await fetch(`${agent.url}/v1/sessions/5/handlers/3/pages/told`);
+  const links = ((await page.json()) as { type: string; head: string }[]).filter(({ type }) => type === 'link');
+  expect(links.map(({ head }) => Buffer.from(head, 'base64').toString())).toEqual(['onetwo']);
 });
 
 test('links and requests need the token', async () => {

@@ -17,6 +17,7 @@ import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-ser
 import type { Logger } from '../std/logger.js';
 import { CpuLoad } from './cpu-load.js';
 import type { FactsSource } from './facts.js';
+import type { HeldUpgrades } from './held-upgrades.js';
 import type { Hints } from './hints.js';
 import { proxyToHost } from './host-proxy.js';
 import { linkUpgrades } from './link-upgrade.js';
@@ -30,6 +31,7 @@ import { RxPorts } from './tx-rx.js';
 export interface ListenerOptions extends Omit<ReferenceActionsOptions, 'rxPorts' | 'isTls'> {
   readonly facts: FactsSource;
   readonly sessions: SessionManager;
+  readonly held: HeldUpgrades;
   readonly hints: Hints;
   readonly token: string | null;
   readonly tls?: TlsIdentity | null | undefined;
@@ -45,16 +47,16 @@ const InputPath = Type.Object({ session_id: Id, handler_id: Id, input: Id });
 const PagePath = Type.Object({ session_id: Id, handler_id: Id });
 
 export async function createListener(options: ListenerOptions): Promise<HttpServer> {
-  const { sessions, hints, facts, token, clock, logger } = options;
+  const { sessions, held, hints, facts, token, clock, logger } = options;
   const load = new CpuLoad(clock.machine);
   const app = createHttpServer({
     ...{ token, open: ['/v1/health'], bodyLimit: CONTROL_BODY_BYTES_MAX, logger },
     tls: options.tls ?? null,
   });
-  app.server.on('upgrade', linkUpgrades({ sessions, token, logger }));
+  app.server.on('upgrade', linkUpgrades({ sessions, held, token, logger }));
   const tls = options.tls ?? null;
   const host = () => (app.server.address() as AddressInfo).address;
-  const rxPorts = new RxPorts({ sessions, token, tls, host, logger });
+  const rxPorts = new RxPorts({ sessions, held, token, tls, host, logger });
   app.addHook('onClose', async () => rxPorts.closeAll());
 
   await app.register(swagger, { openapi: { info: { title: 'vision-orchestrator node agent', version: 'v1' } } });
@@ -76,10 +78,10 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
       sessions.see(request.query.epoch ?? 0);
       if (clock.learn(request.query, sessions.epoch)) sessions.clockCorrected();
       return {
-        facts: await facts.read(sessions.nodeId),
+        facts: facts.read(sessions.nodeId),
         timestamp: clock.machine.now(),
         clock_correction_ms: clock.corrected.correction.atMs,
-        cpu_util: await load.read(),
+        cpu_util: load.read(),
         epoch: sessions.epoch,
         sessions: sessions.observe('coordinator'),
       };

@@ -13,6 +13,7 @@ import { type ListenAddress, listen } from '../http-server/http-server.js';
 import type { Clock } from '../std/clock.js';
 import { findFacts } from './facts.js';
 import { GpuSampler } from './gpu.js';
+import { HeldUpgrades } from './held-upgrades.js';
 import { Hints } from './hints.js';
 import { openConfiner } from './host-limits.js';
 import { HostSpares } from './host-spares.js';
@@ -99,7 +100,10 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
       commands: options.commands ?? [],
       logger: options.logger,
       nodeUrl: () => nodeUrl,
-      onChange: () => hints.changed(),
+      onChange() {
+        sessions.changed();
+        hints.changed();
+      },
       onSuspect: (nodeId) => hints.suspect(nodeId),
       onReport: ({ packet_info, profile, link_info, lost_rows }: HostReport) =>
         reporter?.add({ packet_info, profile, link_info }, lost_rows),
@@ -113,9 +117,10 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
     running: () => new Set(sessions.observe().map(({ session_id }) => session_id)),
     logger,
   });
+  const held = new HeldUpgrades({ holdMs: bounds.linkHoldMs, watch: (listener) => sessions.watch(listener) });
   const report = (row: LinkInfo) => reporter?.add({ link_info: [row] });
   const app = await createListener({
-    ...{ facts, sessions, hints, types, outputsDir, token, tls, tlsCa, clock, logger, report },
+    ...{ facts, sessions, held, hints, types, outputsDir, token, tls, tlsCa, clock, logger, report },
   });
   const gpu = options.collector !== null && facts.gpus > 0 ? newGpuSampler(options) : null;
   let closed: Promise<void> | null = null;

@@ -2,6 +2,7 @@
 import type { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import { PREPARE_TIMEOUT_MS } from '../contracts/limits.js';
 import type { TlsIdentity } from '../http-server/http-server.js';
+import { LINK_HANDSHAKE_MS } from '../links/link.js';
 import type { Clock } from '../std/clock.js';
 import type { Logger } from '../std/logger.js';
 
@@ -115,6 +116,8 @@ export interface HostBounds {
   readonly stableAfterMs: number;
   /** From the start of the agent, or of the last host, to that of a spare, ms: who is needed now starts first. */
   readonly spareRefillMs: number;
+  /** How long a link waits at the agent for a host that is being made, ms: less than who dials it waits for an answer. */
+  readonly linkHoldMs: number;
 }
 
 export const DEFAULT_HOST_BOUNDS: HostBounds = {
@@ -132,6 +135,7 @@ export const DEFAULT_HOST_BOUNDS: HostBounds = {
   failuresMax: 5,
   stableAfterMs: 30_000,
   spareRefillMs: 3_000,
+  linkHoldMs: 0.8 * LINK_HANDSHAKE_MS,
 };
 
 /** A model handler with its runtime takes 150 to 900 MiB; four times that is a leak. */

@@ -42,6 +42,7 @@ export class SessionManager {
   readonly #options: SessionManagerOptions;
   readonly #entries = new Map<number, Entry>();
   readonly #removed = new Map<number, Seen>();
+  readonly #watchers = new Set<() => void>();
   #epoch = 0;
   #nodeId: number | null;
   #closed = false;
@@ -74,6 +75,17 @@ export class SessionManager {
 
   hosts(): Host[] {
     return [...this.#entries.values()].flatMap((entry) => [...entry.session.hosts]);
+  }
+
+  /** Calls `listener` whenever a session or one of its hosts is in another state; returns how to end that. */
+  watch(listener: () => void): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
+  }
+
+  /** A session or one of its hosts is in another state. */
+  changed(): void {
+    for (const listener of [...this.#watchers]) listener();
   }
 
   /** Handlers that may want cores of their own at the same time. */
@@ -162,6 +174,7 @@ export class SessionManager {
     const entry = this.#entries.get(session_id);
     if (entry?.session !== session) return;
     this.#entries.delete(session_id);
+    this.changed();
     if (entry.owner !== 'coordinator') return;
     const { epoch, generation } = session.target;
     this.#removed.delete(session_id);
@@ -174,6 +187,7 @@ export class SessionManager {
     this.#closed = true;
     await Promise.all([...this.#entries.values()].map((entry) => entry.session.close()));
     this.#entries.clear();
+    this.changed();
   }
 
   #entry(session_id: number): Entry {

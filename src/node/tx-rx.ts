@@ -15,6 +15,7 @@ import { linkPath } from '../handler-kit/host-protocol.js';
 import type { TlsIdentity } from '../http-server/http-server.js';
 import { checkProtocol } from '../links/handshake.js';
 import type { Logger } from '../std/logger.js';
+import type { HeldUpgrades } from './held-upgrades.js';
 import { linkUpgrades } from './link-upgrade.js';
 import type { SessionManager } from './session-manager.js';
 
@@ -103,6 +104,7 @@ function invalid(where: string, { handler_id, handler_name }: BlueprintHandler, 
 
 export interface RxPortsOptions {
   readonly sessions: SessionManager;
+  readonly held: HeldUpgrades;
   readonly token: string | null;
   readonly tls: TlsIdentity | null;
   /** Where the agent listens. */
@@ -141,7 +143,7 @@ export class RxPorts {
   }
 
   #listen(session_id: number, { port, link }: RxEnd): Promise<Server> {
-    const { sessions, token, tls, logger } = this.#options;
+    const { sessions, held, token, tls, logger } = this.#options;
     const server = tls === null ? createServer() : createTlsServer({ cert: tls.cert, key: tls.key });
     const destination = { session_id, handler_id: link.target_handler, url: linkPath(session_id, link) };
     const leadsTo = ({ headers, url }: { headers: NodeJS.Dict<string | string[]>; url?: string | undefined }) => {
@@ -149,7 +151,7 @@ export class RxPorts {
       if (headers['x-link-role'] === 'sender') return destination;
       throw new OrchestratorError('ROUTE_NOT_FOUND', `GET ${url}: port ${port} only takes what a tx sends`);
     };
-    server.on('upgrade', linkUpgrades({ sessions, token, logger, leadsTo }));
+    server.on('upgrade', linkUpgrades({ sessions, held, token, logger, leadsTo }));
     return new Promise((resolve, reject) => {
       const fail = (error: NodeJS.ErrnoException) => {
         const message = `session ${session_id}: rx cannot listen on port ${port}: ${error.message}`;
