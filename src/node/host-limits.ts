@@ -35,6 +35,23 @@ export interface HostConfiner {
   close(): Promise<void>;
 }
 
+export interface ConfineOptions {
+  readonly confiner: HostConfiner;
+  readonly pid: number | null;
+  /** Of the process, for log lines. */
+  readonly name: string;
+  readonly logger: Logger;
+}
+
+/** Null when the process has gone before, or cannot be limited, which is said. */
+export async function confineHost({ confiner, pid, name, logger }: ConfineOptions): Promise<ConfinedHost | null> {
+  if (pid === null) return null;
+  return confiner.confine(pid).catch((error: Error) => {
+    logger.warn({ host: name }, `not limited by the kernel: ${error.message}`);
+    return null;
+  });
+}
+
 export interface ConfinerOptions {
   readonly limits: HostLimits;
   readonly logger: Logger;
@@ -59,7 +76,8 @@ const REMOVE_RETRY_MS = 50;
 /** Of this process: each has groups of its own. */
 let confiners = 0;
 
-const UNCONFINED: HostConfiner = {
+/** Where the kernel limits nothing. */
+export const UNCONFINED: HostConfiner = {
   confine: async () => ({ wasOutOfMemory: async () => false, release: async () => {} }),
   close: async () => {},
 };

@@ -2,12 +2,13 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { FromHost } from '../handler-kit/host-protocol.js';
 import { silentLogger } from '../std/logger.js';
 import { FAKE_HOST, isAlive, share, startAgent, until, untilState } from './agent.testing.js';
+import { UNCONFINED } from './host-limits.js';
 import { HostSpares } from './host-spares.js';
 
 function sparesOf(count: number): HostSpares {
   const spares = new HostSpares({
     ...{ count, entry: FAKE_HOST, environment: {} },
-    logger: silentLogger,
+    ...{ confiner: UNCONFINED, logger: silentLogger },
     refillMs: 10,
   });
   onTestFinished(() => spares.close());
@@ -22,7 +23,7 @@ test('spares are started up to their number, given out once, and started anew', 
   expect(spares.take(() => {})).toBeNull();
   const pids = await filled(spares, 2);
   const messages: FromHost[] = [];
-  const taken = spares.take((message) => messages.push(message))!;
+  const taken = spares.take((message) => messages.push(message))!.process;
   expect(taken.pid).toBe(pids[0]);
   await until(() => spares.pids.length === 2 && !spares.pids.includes(pids[0]!), 'another one');
   taken.kill();

@@ -6,13 +6,15 @@
  *        ^------------------------------ it ends (out of memory, say) -----/
  *
  * Invariants: at most `count` of them, one started at a time; a spare never delays who has work to do (it starts at a
- * low priority, and gets the agent's own when it is taken).
+ * low priority, and gets the agent's own when it is taken). It is inside its limits from the start: to move a process into
+ * a group of the kernel's holds up every thread that it starts meanwhile.
  */
 import { readdirSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 import type { FromHost } from '../handler-kit/host-protocol.js';
 import { Backoff } from '../std/backoff.js';
 import type { Logger } from '../std/logger.js';
+import { type ConfinedHost, confineHost, type HostConfiner } from './host-limits.js';
 import { HostProcess } from './host-process.js';
 
 /** Longest wait before one that keeps ending is started again, ms. */
@@ -25,13 +27,19 @@ export interface HostSparesOptions {
   readonly count: number;
   readonly entry: string;
   readonly environment: Readonly<Record<string, string>>;
+  readonly confiner: HostConfiner;
   readonly logger: Logger;
   /** From the start of the agent, or of the last host, to that of a spare, ms: who is needed now starts first. */
   readonly refillMs: number;
 }
 
-interface Spare {
+/** A process inside its limits; null: it is not limited. */
+export interface StartedHost {
   readonly process: HostProcess;
+  readonly confined: Promise<ConfinedHost | null>;
+}
+
+interface Spare extends StartedHost {
   onMessage(message: FromHost): void;
 }
 
@@ -54,14 +62,14 @@ export class HostSpares {
   }
 
   /** One whose messages go to `onMessage` from now on, or null when there is none. */
-  take(onMessage: (message: FromHost) => void): HostProcess | null {
+  take(onMessage: (message: FromHost) => void): StartedHost | null {
     this.#fillLater(this.#options.refillMs);
     const spare = this.#spares.shift();
     if (spare === undefined) return null;
     spare.onMessage = onMessage;
     this.#backoff.reset();
     prioritize(spare.process, getPriority());
-    return spare.process;
+    return spare;
   }
 
   /** Resolves when no process is left. */
@@ -70,7 +78,7 @@ export class HostSpares {
     clearTimeout(this.#timer);
     const spares = this.#spares.splice(0);
     for (const { process } of spares) process.kill();
-    await Promise.all(spares.map(({ process }) => process.exited));
+    await Promise.all(spares.map(ended));
   }
 
   #fillLater(delayMs: number): void {
@@ -81,9 +89,10 @@ export class HostSpares {
 
   #fill(): void {
     if (this.#spares.length >= this.#options.count) return;
-    const { entry, environment, logger } = this.#options;
+    const { entry, environment, confiner, logger } = this.#options;
     const process = new HostProcess({ entry, environment, logger, onMessage: (message) => spare.onMessage(message) });
-    const spare: Spare = { process, onMessage: () => {} };
+    const confined = confineHost({ confiner, pid: process.pid, name: 'a spare host', logger });
+    const spare: Spare = { process, confined, onMessage: () => {} };
     prioritize(process, NICE);
     process.send({ type: 'preload' });
     this.#spares.push(spare);
@@ -91,10 +100,16 @@ export class HostSpares {
       const index = this.#spares.indexOf(spare);
       if (index < 0) return;
       this.#spares.splice(index, 1);
+      void ended(spare);
       this.#fillLater(this.#backoff.nextMs());
     });
     this.#fillLater(this.#options.refillMs);
   }
+}
+
+async function ended({ process, confined }: StartedHost): Promise<void> {
+  await process.exited;
+  await (await confined)?.release();
 }
 
 /**

@@ -29,10 +29,10 @@ import { type Deferred, deferred, within, withTimeout } from '../std/deferred.js
 import type { Logger } from '../std/logger.js';
 import { HandlerFigures } from './handler-figures.js';
 import { HostLeases, type OpenModel } from './host-leases.js';
-import type { ConfinedHost, HostConfiner } from './host-limits.js';
+import { confineHost, type HostConfiner } from './host-limits.js';
 import { exited, exitProblem, killedByKernel, notCreated, notReady } from './host-problems.js';
 import { HostProcess } from './host-process.js';
-import type { HostSpares } from './host-spares.js';
+import type { HostSpares, StartedHost } from './host-spares.js';
 import type { HostBounds } from './options.js';
 import { PingWatch } from './ping-watch.js';
 import { StallWatch } from './stall-watch.js';
@@ -231,16 +231,15 @@ export class HostSupervisor {
 
   /** One process from fork to exit. */
   async #once(): Promise<{ problem: OrchestratorError; wasReady: boolean }> {
-    const { entry, environment, logger, bounds, name, memMbMax, spares } = this.#options;
+    const { bounds, name, memMbMax, spares } = this.#options;
     this.#started = deferred();
     this.#stalls.reset();
     // A killed process leaves its socket file, on which the next one could not listen.
     if (this.#config !== null) await rm(this.#config.socketPath, { force: true });
     if (this.#stopping.signal.aborted) return { problem: exited(this.#options.name, 'was stopped'), wasReady: false };
     const onMessage = (message: FromHost) => this.#receive(message);
-    const process = spares.take(onMessage) ?? new HostProcess({ entry, environment, logger, onMessage });
+    const { process, confined } = spares.take(onMessage) ?? this.#start(onMessage);
     this.#process = process;
-    const confined = this.#confine(process);
     this.correctClock();
     if (this.#config !== null) process.send({ type: 'configure', config: this.#figures.resumed(this.#config) });
     let wasReady = false;
@@ -272,14 +271,10 @@ export class HostSupervisor {
     return { problem: problem ?? exited(this.#options.name, 'ended'), wasReady };
   }
 
-  /** Null when the process has gone before. */
-  async #confine(process: HostProcess): Promise<ConfinedHost | null> {
-    const { confiner, logger, name } = this.#options;
-    if (process.pid === null) return null;
-    return confiner.confine(process.pid).catch((error: Error) => {
-      logger.warn({ host: name }, `not limited by the kernel: ${error.message}`);
-      return null;
-    });
+  #start(onMessage: (message: FromHost) => void): StartedHost {
+    const { entry, environment, confiner, logger, name } = this.#options;
+    const process = new HostProcess({ entry, environment, logger, onMessage });
+    return { process, confined: confineHost({ confiner, pid: process.pid, name, logger }) };
   }
 
   #becomeReady(process: HostProcess): void {

@@ -12,6 +12,7 @@ import { HintsQuerySchema, NodeHintsSchema } from '../contracts/hint.js';
 import { CONTROL_BODY_BYTES_MAX } from '../contracts/limits.js';
 import { HeartbeatQuerySchema, HeartbeatSchema, ObservedSessionSchema } from '../contracts/node.js';
 import type { LinkInfo } from '../contracts/report.js';
+import { schemaFaults } from '../contracts/schema.js';
 import { acceptAnyJson } from '../http-server/bodies.js';
 import { createHttpServer, type HttpServer, type TlsIdentity } from '../http-server/http-server.js';
 import type { Logger } from '../std/logger.js';
@@ -147,6 +148,9 @@ export async function createListener(options: ListenerOptions): Promise<HttpServ
       (request) => referenceAction(request.body, { ...options, rxPorts, isTls: tls !== null }),
     );
   });
+
+  // Checks are compiled when they are first needed, and the first order may be to take over from a node that died.
+  app.addHook('onListen', async () => void schemaFaults(NodeSessionSchema, {}));
 
   const nodeId = () => sessions.nodeId;
   const probe = new PathProbe({ token, tlsCa: options.tlsCa, now: () => clock.machine.monotonicMs() });

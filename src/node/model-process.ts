@@ -17,7 +17,7 @@ import type {
 import { Backoff } from '../std/backoff.js';
 import { type Deferred, deferred, withTimeout } from '../std/deferred.js';
 import type { Logger } from '../std/logger.js';
-import type { ConfinedHost, HostConfiner } from './host-limits.js';
+import { confineHost, type HostConfiner } from './host-limits.js';
 import { HostProcess } from './host-process.js';
 import type { HostBounds } from './options.js';
 import { processMemoryMb } from './proc-stats.js';
@@ -123,7 +123,7 @@ export class ModelProcess {
 
   /** One process from fork to exit. */
   async #once(): Promise<{ problem: OrchestratorError; wasReady: boolean }> {
-    const { entry, environment, config, logger, bounds } = this.#options;
+    const { entry, environment, config, confiner, logger, bounds } = this.#options;
     this.#started = deferred();
     this.#pingsUnanswered = 0;
     this.#status = null;
@@ -132,7 +132,7 @@ export class ModelProcess {
       onMessage: (message) => this.#receive(message),
     });
     this.#process = process;
-    const confined = this.#confine(process);
+    const confined = confineHost({ confiner, pid: process.pid, name: this.#name, logger });
     process.send({ type: 'open', config });
     let watch: NodeJS.Timeout | undefined;
     let wasReady = false;
@@ -170,16 +170,6 @@ export class ModelProcess {
     }
     await limited?.release();
     return { problem: problem ?? this.#exited('ended'), wasReady };
-  }
-
-  /** Null when the process has gone before. */
-  async #confine({ pid }: HostProcess<ToModelProcess, FromModelProcess>): Promise<ConfinedHost | null> {
-    const { confiner, logger } = this.#options;
-    if (pid === null) return null;
-    return confiner.confine(pid).catch((error: Error) => {
-      logger.warn({ pid }, `${this.#name}: not limited by the kernel: ${error.message}`);
-      return null;
-    });
   }
 
   #watch(process: HostProcess<ToModelProcess, FromModelProcess>, reject: (error: OrchestratorError) => void): void {

@@ -69,7 +69,7 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   const environment = options.hostEnvironment ?? {};
   const bounds = { ...DEFAULT_HOST_BOUNDS, ...options.bounds };
   const hosts = { entry: options.hostEntry, environment, logger: options.logger };
-  const spares = new HostSpares({ ...hosts, count: options.spareHosts ?? 0, refillMs: bounds.spareRefillMs });
+  const spares = new HostSpares({ ...hosts, confiner, count: options.spareHosts ?? 0, refillMs: bounds.spareRefillMs });
   const threadsOf = (cpuMs: number, inferences: number) =>
     chooseThreads({ setting: options.threads, cores: facts.cores, inferences, cpuMs: cpuMs / facts.speed });
   const sharedModels = new SharedModels({
