@@ -130,7 +130,8 @@ describe('in a system of three nodes', () => {
   }
 
   test('all: the program and its host are killed mid-stream, and every sequence comes out once', async () => {
-    const view = await start('joined', 40);
+    // Round and round: however long a busy machine takes to start programs, pictures are left.
+    const view = await start('joined', 12, { params: { capture: { fps: 8, loop: true } } });
     for (const _ of ['first', 'second']) {
       const program = await joined(view);
       await advances(view);
@@ -142,26 +143,29 @@ describe('in a system of three nodes', () => {
       );
     }
     const last = await joined(view);
+    const errors = textOf(last.stderr!);
     const ended = exit(last);
-    await advances(view);
     const { pid } = await skin(view);
     process.kill(pid!, 'SIGKILL');
+    await eventually('the program has joined again', () => (/joined handler 2/.test(errors()) ? true : undefined));
+    await advances(view);
+    await system.coordinator.stopSession(view.session_id);
     await stopped(view);
-    expectWhole(view, 40);
-    const { code, errors } = await ended;
-    expect([code, errors]).toEqual([
-      0,
-      expect.stringMatching(/joined handler 2(?:.|\n)*the stream has ended at sequence 40/),
-    ]);
+    expectWhole(view, system.journal(view.session_id).length);
+    expect((await ended).code).toBe(0);
   }, 120_000);
 
   test('all: several programs share the work, and the order stays', async () => {
     const view = await start('shared', 24);
     const three = [joinWith(view), joinWith(view), joinWith(view)];
+    const ended = three.slice(1).map(exit);
     await reaches(view, 5);
     three[0]!.kill('SIGKILL');
     await stopped(view);
     expectWhole(view, 24);
+    for (const { code, errors } of await Promise.all(ended)) {
+      expect([code, errors]).toEqual([0, expect.stringContaining('the stream has ended at sequence 24')]);
+    }
   }, 120_000);
 
   test('latest: without a program packets end with the reason, and flow when one joins', async () => {
