@@ -41,6 +41,8 @@ export interface GraphConversion {
 interface Value {
   readonly name: string;
   readonly planes: boolean;
+  /** Of planes, where it is known. */
+  readonly channels?: number;
   /** A bound not yet written: clip(name, min, max); merged with the bounds that follow. */
   readonly bounds?: readonly [min: number, max: number];
 }
@@ -93,7 +95,8 @@ class Converter {
     if (!open.bounds) return open;
     const known = this.written.get(open);
     if (known) return known;
-    const value = { name: clip(this.graph, open.name, ...open.bounds), planes: open.planes };
+    const { bounds, ...rest } = open;
+    const value = { ...rest, name: clip(this.graph, open.name, ...bounds) };
     this.written.set(open, value);
     return value;
   }
@@ -106,6 +109,11 @@ class Converter {
     const reference = node.input?.[index];
     if (reference === undefined) throw this.invalid(`${node.name} has no input ${index}`);
     return reference;
+  }
+
+  /** The node behind an input; undefined for what is none. */
+  nodeAt(node: TfNode, index: number): TfNode | undefined {
+    return this.nodes.get(this.reference(node, index).replace(/:0$/, ''));
   }
 
   /** The constant behind an input, or null when it is computed. */
@@ -139,17 +147,19 @@ function convolution(depthwise: boolean): Handler {
     const unknown = fused.find((op) => !['BiasAdd', 'Relu', 'Relu6'].includes(op));
     if (unknown) throw converter.invalid(`fused operator ${unknown} (${node.name}) is not supported`);
     if (spatial(node, 'dilations').some((step) => step !== 1)) throw converter.invalid(`${node.name} is dilated`);
+    const filters = converter.weight(node, 1);
+    const [, , inputs, outputs] = filters.shape as [number, number, number, number];
     const name = conv(converter.graph, converter.input(node, 0).name, {
-      filters: converter.weight(node, 1),
+      filters,
       bias: fused.includes('BiasAdd') ? converter.weight(node, 2).data : undefined,
       stride: spatial(node, 'strides')[0],
       padding: padding(node) as Padding,
       depthwise,
     });
-    if (fused.includes('Relu6')) return { name, planes: true, bounds: [0, 6] };
+    const value = { name, planes: true, channels: depthwise ? inputs * outputs : outputs };
+    if (fused.includes('Relu6')) return { ...value, bounds: [0, 6] };
     return {
-      name,
-      planes: true,
+      ...value,
       ...(fused.includes('Relu') ? { bounds: [0, Number.POSITIVE_INFINITY] as const } : {}),
     };
   };
@@ -164,6 +174,39 @@ function binary(opType: string): Handler {
     const names = values.map((value, index) => value?.name ?? constant(converter, weights[index]!, planes));
     return { name: converter.graph.add(opType, names), planes };
   };
+}
+
+/** A node that adds a number to a value, or multiplies by it. */
+function withNumber(converter: Converter, node: TfNode): { readonly value: string; readonly number: number } | null {
+  const [first, second] = [converter.weightOf(node, 0), converter.weightOf(node, 1)];
+  const weight = first ?? second;
+  if (weight === null || weight.data.length !== 1) return null;
+  return { value: converter.reference(node, first === null ? 0 : 1), number: weight.data[0]! };
+}
+
+/**
+ * x * f * relu6(x + s), the activation of MobileNet v3, as x * clip(f * x + f * s, 0, 6 * f) with a 1 x 1 depthwise
+ * convolution for what is inside: so it stays in ONNX Runtime's own layout of a convolution's result, which arithmetic
+ * with numbers would have put back into planes and then again into that layout.
+ */
+function hardSwish(converter: Converter, node: TfNode): Value | null {
+  const sides = [converter.nodeAt(node, 0), converter.nodeAt(node, 1)];
+  const scaledBy = sides.find((side) => side?.op === 'Mul');
+  const clipped = sides.find((side) => side?.op === 'Relu6');
+  const shiftedBy = clipped === undefined ? undefined : converter.nodeAt(clipped, 0);
+  if (scaledBy === undefined || (shiftedBy?.op !== 'Add' && shiftedBy?.op !== 'AddV2')) return null;
+  const [scaled, shifted] = [withNumber(converter, scaledBy), withNumber(converter, shiftedBy)];
+  if (scaled === null || scaled.value !== shifted?.value) return null;
+  const { name, channels } = converter.read(scaled.value);
+  if (channels === undefined) return null;
+  const { graph } = converter;
+  const all = (value: number) => new Float32Array(channels).fill(value);
+  const inside = conv(graph, name, {
+    filters: { shape: [1, 1, channels, 1], data: all(scaled.number) },
+    ...{ bias: all(scaled.number * shifted.number), depthwise: true },
+  });
+  const gate = clip(graph, inside, 0, 6 * scaled.number);
+  return { name: graph.add('Mul', [name, gate]), planes: true, channels };
 }
 
 function constant(converter: Converter, weight: Weight, planes: boolean): string {
@@ -186,7 +229,7 @@ function bound(limits: (converter: Converter, node: TfNode) => readonly [min: nu
     const input = converter.readOpen(converter.reference(node, 0));
     const [min, max] = limits(converter, node);
     const [low, high] = input.bounds ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
-    return { name: input.name, planes: input.planes, bounds: [Math.max(low, min), Math.min(high, max)] };
+    return { ...input, bounds: [Math.max(low, min), Math.min(high, max)] };
   };
 }
 
@@ -275,7 +318,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   FusedDepthwiseConv2dNative: convolution(true),
   Add: binary('Add'),
   AddV2: binary('Add'),
-  Mul: binary('Mul'),
+  Mul: (converter, node) => hardSwish(converter, node) ?? binary('Mul')(converter, node),
   Sub: binary('Sub'),
   Sigmoid: unary('Sigmoid'),
   Softmax: unary('Softmax'),

@@ -20,7 +20,7 @@ import { writeWhole } from './model-files.js';
 import { type ManifestGroup, readWeights, type Weights } from './tfjs-weights.js';
 
 /** To be raised whenever the converters write something else from the same weights. */
-const CONVERTER_VERSION = 4;
+const CONVERTER_VERSION = 5;
 
 export type Progress = (message: string) => void;
 
