@@ -1,5 +1,7 @@
 /** `npm run bench -- NAME... [--rounds N] [--seeds N] [--only CASE] [--json FILE] [--raw FILE]`: runs the named benches (all without names). */
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { FRAMES_ENVIRONMENT } from '#src/node/index.js';
 import { type BenchRow, printTable, writeRows } from './harness.js';
 
 export interface BenchContext {
@@ -48,6 +50,14 @@ if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1 || (seeds !== 
     `usage: npm run bench -- [${Object.keys(BENCHES).join('|')}]... [--rounds N >= 1] [--seeds N >= 1] [--only CASE] [--json FILE] [--raw FILE]`,
   );
   process.exit(2);
+}
+
+// Ours and peers use memory as a handler host does, which is said to a process before it starts.
+const isHostLike = Object.entries(FRAMES_ENVIRONMENT).every(([name, value]) => process.env[name] === value);
+if (!isHostLike) {
+  const env = { ...process.env, ...FRAMES_ENVIRONMENT };
+  const { status } = spawnSync(process.execPath, process.argv.slice(1), { stdio: 'inherit', env });
+  process.exit(status ?? 1);
 }
 
 const all: BenchRow[] = [];

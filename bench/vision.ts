@@ -24,9 +24,10 @@ const require = createRequire(import.meta.url);
 const PICTURE = join(dirname(require.resolve('@vladmandic/face-api/package.json')), 'demo', 'sample1.jpg');
 const UNITS = { call: 'ms', outside: 'ms', share: '%' };
 
-/** `--only share`: the sessions that share a model alone. */
+/** `--only models`: without the sessions that share a model; `--only share`: these alone. */
 export async function run(context: BenchContext): Promise<BenchRow[]> {
-  return context.only === 'share' ? runShare(context) : [...(await runModels(context)), ...(await runShare(context))];
+  const { only } = context;
+  return [...(only === 'share' ? [] : await runModels(context)), ...(only === 'models' ? [] : await runShare(context))];
 }
 
 async function runModels({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {

@@ -23,12 +23,6 @@ const NAMES_ERROR = /^\w*Error\b/;
 /** After an exit, how long its last messages and lines are waited for, and how old a line may be to be its last, ms. */
 const LAST_WORDS_MS = 250;
 
-/**
- * Of glibc's malloc: what is larger than this, bytes, goes back to the system when it is freed. By itself the bound grows to
- * what was freed last, so that after loading a model 50 MiB stay with the process that nobody needs any more.
- */
-const MEMORY_ENVIRONMENT = { MALLOC_MMAP_THRESHOLD_: String(2 ** 20) };
-
 export interface HostProcessOptions<From> {
   readonly entry: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -53,7 +47,7 @@ export class HostProcess<To extends object = ToHost, From = FromHost> {
     this.#child = fork(entry, [], {
       serialization: 'advanced',
       execArgv: [],
-      env: { ...MEMORY_ENVIRONMENT, ...environment },
+      env: { ...environment },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     const pid = this.#child.pid ?? null;

@@ -19,6 +19,7 @@ import { openConfiner } from './host-limits.js';
 import { HostSpares } from './host-spares.js';
 import type { HostReport } from './host-supervisor.js';
 import { createListener } from './listener.js';
+import { FRAMES_ENVIRONMENT } from './memory-environment.js';
 import { NodeClock } from './node-clock.js';
 import {
   DEFAULT_HOST_BOUNDS,
@@ -68,8 +69,10 @@ export async function createNodeAgent(options: NodeAgentOptions): Promise<NodeAg
   };
   const environment = options.hostEnvironment ?? {};
   const bounds = { ...DEFAULT_HOST_BOUNDS, ...options.bounds };
-  const hosts = { entry: options.hostEntry, environment, logger: options.logger };
-  const spares = new HostSpares({ ...hosts, confiner, count: options.spareHosts ?? 0, refillMs: bounds.spareRefillMs });
+  const spares = new HostSpares({
+    ...{ entry: options.hostEntry, environment: { ...FRAMES_ENVIRONMENT, ...environment }, logger: options.logger },
+    ...{ confiner, count: options.spareHosts ?? 0, refillMs: bounds.spareRefillMs },
+  });
   const threadsOf = (cpuMs: number, inferences: number) =>
     chooseThreads({ setting: options.threads, cores: facts.cores, inferences, cpuMs: cpuMs / facts.speed });
   const sharedModels = new SharedModels({

@@ -5,6 +5,7 @@ import type { HostConfig } from '../handler-kit/host-protocol.js';
 import type { HandlerFigures } from './handler-figures.js';
 import { type HostReport, HostSupervisor } from './host-supervisor.js';
 import { inferenceOf, threadsMax } from './inference.js';
+import { FRAMES_ENVIRONMENT } from './memory-environment.js';
 import type { SessionContext } from './session-context.js';
 import { type HostGroup, hostHandlers, hostLinks } from './session-plan.js';
 import type { Threads } from './threads.js';
@@ -47,7 +48,8 @@ export class SessionHosts {
     const threads = this.#chooseThreads(group, resolved);
     const supervisor = new HostSupervisor({
       name: `session ${session_id} handlers ${[...group.handlers.keys()].join(', ')}`,
-      ...{ entry: context.hostEntry, environment: context.hostEnvironment, memMbMax: hostMemMbMax },
+      ...{ entry: context.hostEntry, memMbMax: hostMemMbMax },
+      environment: { ...FRAMES_ENVIRONMENT, ...context.hostEnvironment },
       ...{ confiner, bounds, spares, logger, clockCorrection, onSuspect, onLedger },
       onReport: (report) => onReport(this.#withThreads(report, resolved, threads)),
       onState: onChange,

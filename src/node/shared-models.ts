@@ -6,6 +6,7 @@ import { OrchestratorError } from '../contracts/errors.js';
 import type { ModelChoice, ModelUser } from '../contracts/model-process.js';
 import type { Logger } from '../std/logger.js';
 import type { HostConfiner } from './host-limits.js';
+import { MODEL_ENVIRONMENT } from './memory-environment.js';
 import { ModelProcess } from './model-process.js';
 import type { HostBounds } from './options.js';
 import type { Threads } from './threads.js';
@@ -117,7 +118,7 @@ export class SharedModels {
       ...{ choice, threads },
       holders: new Set(),
       process: new ModelProcess({
-        ...{ entry, environment, memMbMax, confiner, bounds, logger },
+        ...{ entry, environment: { ...MODEL_ENVIRONMENT, ...environment }, memMbMax, confiner, bounds, logger },
         config: { ...choice, cacheDir, socketPath, threads: threads.count, batchMax, batchWaitMs },
         onFailed: (problem) => {
           const holders = [...started.holders];

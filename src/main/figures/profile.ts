@@ -13,6 +13,7 @@ import { profileKey } from '../../contracts/plan.js';
 import type { GraphHandler, Service, Variant } from '../../contracts/service.js';
 import { listSourceFiles } from '../../handlers/capture/files.js';
 import { measureSpeed } from '../../node/calibration.js';
+import { FRAMES_ENVIRONMENT } from '../../node/index.js';
 import { compiledEntry } from '../../std/compiled-entry.js';
 import { decodePicture } from '../../vision/images.js';
 import { samplePicturesDir } from '../package-facts.js';
@@ -143,6 +144,8 @@ function inOwnProcess(request: BenchRequest, onProgress: (message: string) => vo
   const child = fork(compiledEntry(import.meta.url, './handler-bench.js'), {
     serialization: 'advanced',
     execArgv: ['--expose-gc'],
+    // As in a handler host.
+    env: { ...process.env, ...FRAMES_ENVIRONMENT },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     timeout: BENCH_MS_MAX,
     killSignal: 'SIGKILL',
