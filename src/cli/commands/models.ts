@@ -45,8 +45,9 @@ function addList(models: Command): void {
     });
 }
 
-export function modelTable(facts: readonly ModelFacts[]): string {
-  return table({
+/** What can be used and what it costs, then where it comes from and how good it is. */
+function modelTable(facts: readonly ModelFacts[]): string {
+  const costs = table({
     columns: [
       ...[left('model'), left('task'), left('place'), left('any use'), left('licence')],
       ...[right('MiB'), left('input px'), right('ms'), right('ms here'), left('sha256')],
@@ -58,6 +59,13 @@ export function modelTable(facts: readonly ModelFacts[]): string {
       model.sha256.slice(0, 12),
     ]),
   });
+  const accuracies = table({
+    columns: [left('model'), left('from'), left('origin'), left('accuracy'), left('source')],
+    rows: facts.map(({ name, from, origin, accuracy, accuracy_source }) => [
+      ...[name, from, origin, accuracy, accuracy_source],
+    ]),
+  });
+  return `${costs}\n\n${accuracies}`;
 }
 
 function addShow(models: Command): void {
