@@ -13,6 +13,7 @@
 import type { FleetPlan, FleetPlanned, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
 import { FIT_EPSILON } from '../bounds.js';
+import type { Graph } from './graphs.js';
 import { Fleet, isPossible, type Task } from './model.js';
 import { refusedOf } from './refusal.js';
 import type { Before } from './routing.js';
@@ -123,27 +124,33 @@ function heaviestFirst(search: FleetSearch, { tasks }: Fleet): number[] {
 export function beforeOf(fleet: Fleet, task: Task): Before | null {
   const { previous } = task.session;
   if (previous === undefined) return null;
-  const byId = new Map(previous.map((one) => [one.handler_id, one]));
-  return new Map(
-    task.graphs.map((graph) => {
-      const options = graph.handlers.map((handler, at) => {
-        const index = handler.alternatives.findIndex((one) => one.name === byId.get(handler.handler_id)?.alternative);
-        return index < 0 ? -1 : graph.firstOption[at]! + index;
-      });
-      const nodes = graph.handlers.map(
-        (handler) => fleet.nodeIndex.get(byId.get(handler.handler_id)?.node_id ?? -1) ?? -1,
-      );
-      return [graph, { options: Int32Array.from(options), nodes: Int32Array.from(nodes) }];
-    }),
-  );
+  return new Map(task.graphs.map((graph) => [graph, placesIn(fleet, graph, previous)]));
+}
+
+/** By handler of the graph; -1 = it ran nowhere, or in an alternative that is not there. */
+function placesIn(fleet: Fleet, { handlers, firstOption }: Graph, previous: FleetPlanned['placement']) {
+  const options = new Int32Array(handlers.length).fill(-1);
+  const nodes = new Int32Array(handlers.length).fill(-1);
+  for (let at = 0; at < handlers.length; at++) {
+    const { handler_id, alternatives } = handlers[at]!;
+    const isThere = previous[at]?.handler_id === handler_id;
+    const place = isThere ? previous[at] : previous.find((one) => one.handler_id === handler_id);
+    if (place === undefined) continue;
+    const index = alternatives.findIndex(({ name }) => name === place.alternative);
+    if (index >= 0) options[at] = firstOption[at]! + index;
+    nodes[at] = fleet.nodeIndex.get(place.node_id) ?? -1;
+  }
+  return { options, nodes };
 }
 
 /** What a session takes where it runs, whatever has become of its nodes; null when that cannot be told. */
 export function placedAsIs(fleet: Fleet, task: Task, appraiser: Appraiser): Placed | null {
-  const { previous_variant: name } = task.session;
-  for (const [graph, { options, nodes }] of beforeOf(fleet, task) ?? []) {
+  const { previous_variant: name, previous } = task.session;
+  if (previous === undefined) return null;
+  for (const graph of task.graphs) {
     if (name !== undefined && graph.variant.variant_name !== name) continue;
-    if (task.session.previous!.length !== graph.handlers.length) continue;
+    if (previous.length !== graph.handlers.length) continue;
+    const { options, nodes } = placesIn(fleet, graph, previous);
     if (options.every((option) => option >= 0) && nodes.every((node) => node >= 0))
       return appraiser.appraise(task, graph, options, nodes, 0);
   }
@@ -204,26 +211,22 @@ export function planOf(algorithm: string, search: FleetSearch): FleetPlan {
 
 export function placementsOf(algorithm: string, state: State): FleetPlan {
   const { fleet } = state;
-  const sessions = fleet.tasks.flatMap(({ session }, index) => {
-    const placed = state.placed[index];
-    if (placed === null || placed === undefined) return [];
-    const placement = placed.graph.handlers.map((handler, at) => ({
-      handler_id: handler.handler_id,
-      node_id: fleet.nodes[placed.nodes[at]!]!.node_id,
-      alternative: handler.alternatives[placed.options[at]! - placed.graph.firstOption[at]!]!.name,
-    }));
-    const { variant_name } = placed.graph.variant;
-    return [
-      {
-        session_id: session.session_id,
-        variant: variant_name,
-        accuracy: placed.accuracy,
-        latency_ms: placed.latencyMs,
-        placement,
-      },
-    ];
+  const sessions = fleet.tasks.flatMap((task, index) => {
+    const placed = state.placed[index] ?? null;
+    return placed === null ? [] : [plannedOf(fleet, task, placed)];
   });
   return { algorithm, sessions, refused: [], moved: state.moved, utility: state.utility };
+}
+
+/** A placement in the form of plans. */
+export function plannedOf(fleet: Fleet, { session }: Task, placed: Placed): FleetPlanned {
+  const { graph, nodes, options, accuracy, latencyMs: latency_ms } = placed;
+  const placement = graph.handlers.map(({ handler_id, alternatives }, at) => ({
+    handler_id,
+    node_id: fleet.nodes[nodes[at]!]!.node_id,
+    alternative: alternatives[options[at]! - graph.firstOption[at]!]!.name,
+  }));
+  return { session_id: session.session_id, variant: graph.variant.variant_name, accuracy, latency_ms, placement };
 }
 
 /** The one call for users: `iterations` left out means enough for a near-best plan of this size. */

@@ -45,7 +45,9 @@ export function improve(input: ImproveInput): { readonly isDear: boolean } {
   const whole = capacity.slice();
   capacity.forEach((most, resource) => {
     const { used } = search.state;
-    if (Number.isFinite(most)) capacity[resource] = Math.max(used[resource]!, most * (1 - rules.headroom));
+    // Where there is too much already, by what is measured now, nothing is put again.
+    if (Number.isFinite(most))
+      capacity[resource] = Math.min(most, Math.max(used[resource]!, most * (1 - rules.headroom)));
   });
   fleet.tasks.forEach(({ session }, task) => {
     if (!input.late.has(session.session_id)) return;

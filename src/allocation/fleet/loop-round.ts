@@ -174,8 +174,25 @@ export class Round {
     return Math.max(...busy) > UTILISATION_CAP * (1 + slack);
   }
 
-  /** Takes sessions off a node, lightest weight and greatest use first, until it carries no more than `most`. */
   #relieveNode(node: number, most: number): void {
+    const before = [...this.state.placed];
+    const changes = [...this.changes];
+    const spent = this.#spent;
+    this.#unload(node, most, this.#rules.relief);
+    if (this.state.used[node]! <= most + FIT_EPSILON) return;
+    // Too full all the same: nobody may be put there anew, however much cheaper, and those go who find another node.
+    restore(this.#search, before);
+    this.changes.clear();
+    for (const [task, why] of changes) this.changes.set(task, why);
+    this.#spent = spent;
+    this.#unload(node, most, 1);
+  }
+
+  /**
+   * Takes sessions off a node, lightest weight and greatest use first, until it carries no more than `most`. Each may come back
+   * with `relief` of what it took less.
+   */
+  #unload(node: number, most: number, relief: number): void {
     const { capacity, tasks } = this.#fleet;
     const { used } = this.state;
     const useOf = (task: number) => {
@@ -188,9 +205,7 @@ export class Round {
     const whole = capacity[node]!;
     for (const task of there) {
       if (used[node]! <= most + FIT_EPSILON) break;
-      const own = useOf(task);
-      // It may come back cheaper, not as it was.
-      capacity[node] = Math.max(most, used[node]! - own * this.#rules.relief);
+      capacity[node] = Math.max(most, used[node]! - useOf(task) * relief);
       this.#elsewhere(task);
     }
     capacity[node] = whole;

@@ -373,6 +373,31 @@ describe('the planning loop', () => {
     }
   });
 
+  test('where there is less than was promised, by a little or by half, every decision is still certified', () => {
+    let changed = 0;
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.double({ min: 0.4, max: 0.95, noNaN: true }), (seed, share) => {
+        const rig = new Rig(instanceOf({ nodes: 12, sessions: 25, seed, load: 2 }));
+        rig.at(0, ...arrivals(25));
+        for (let atS = 60; atS <= 300; atS += 60) rig.at(atS);
+        const less = ({ latency_ms, up_mbit, down_mbit }: FleetNode['access']) => ({
+          ...{ latency_ms, up_mbit: up_mbit * share, down_mbit: down_mbit * share },
+        });
+        rig.nodes((one) => ({ ...one, speed: one.speed * share, access: less(one.access) }));
+        const { sites, sessions } = rig.snapshot;
+        const [gone, ...rest] = sessions;
+        rig.snapshot = {
+          ...rig.snapshot,
+          ...{ sites: sites.map((one) => ({ ...one, wan: less(one.wan) })), sessions: rest },
+        };
+        changed += rig.at(360, { kind: 'departure', session_id: gone!.session_id }).length;
+        for (let atS = 420; atS <= 600; atS += 60) changed += rig.at(atS, { kind: 'profile_drift' }).length;
+      }),
+      { numRuns: 8, seed: 21 },
+    );
+    expect(changed).toBeGreaterThan(10);
+  });
+
   test('another algorithm places whoever has no place, and moves nobody else', () => {
     for (const allocator of BASELINES) {
       const rig = new Rig(instanceOf({ nodes: 12, sessions: 12, seed: 2 }), DEFAULT_LOOP_RULES, allocator);

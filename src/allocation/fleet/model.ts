@@ -140,7 +140,8 @@ export class Fleet {
 
   taskOf(session: FleetSession): Task {
     const { objective } = session;
-    const all = this.graphs.get(session.service)!.filter((graph) => !this.#entersDrained(graph, session));
+    const known = this.graphs.get(session.service)!;
+    const all = this.#hasDrained ? known.filter((graph) => !this.#entersDrained(graph, session)) : known;
     const { stay } = session;
     return {
       session,
@@ -157,7 +158,6 @@ export class Fleet {
 
   /** A drained node takes nothing new, pinned to it or not. */
   #entersDrained({ handlers }: Graph, { source_node, previous }: FleetSession): boolean {
-    if (!this.#hasDrained) return false;
     return handlers.some(({ handler_id, at }) => {
       const pinned = at?.kind === 'source' ? source_node : at?.kind === 'node' ? at.node_id : -1;
       if (this.nodes[this.nodeIndex.get(pinned) ?? -1]?.drained !== true) return false;

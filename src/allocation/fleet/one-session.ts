@@ -3,9 +3,9 @@
  * a loss are placed again, and whether a placement that was decided elsewhere still fits. Pure.
  */
 import { OrchestratorError } from '../../contracts/errors.js';
-import type { FleetPlanned, FleetSnapshot } from '../../contracts/fleet.js';
+import type { FleetPlan, FleetPlanned, FleetSnapshot } from '../../contracts/fleet.js';
 import { seededRandom } from '../../std/prng.js';
-import { type Allocator, beforeOf, ORCHESTRATOR, placedAsIs, placedOf, placementsOf, STICKINESS } from './allocator.js';
+import { type Allocator, beforeOf, ORCHESTRATOR, placedAsIs, placedOf, plannedOf, STICKINESS } from './allocator.js';
 import { placeFault, promiseFault, roomFault, wayFault } from './faults.js';
 import { Fleet, type Task } from './model.js';
 import { FleetSearch } from './search.js';
@@ -110,8 +110,8 @@ export class OneSession {
 
   /** The placement in the form of plans. */
   planned(): FleetPlanned | undefined {
-    const { session_id } = this.fleet.tasks[this.index]!.session;
-    return placementsOf('', this.state).sessions.find((one) => one.session_id === session_id);
+    const { placed } = this;
+    return placed === null ? undefined : plannedOf(this.fleet, this.fleet.tasks[this.index]!, placed);
   }
 
   #clear(): void {
@@ -128,11 +128,20 @@ export class OneSession {
 
   /** The independent verifier's word, on the session and on everything that it takes of. */
   #certify(who: string): void {
-    const plan = placementsOf(who, this.state);
-    const told = new Set(plan.sessions.map(({ session_id }) => session_id));
-    const rest = this.#snapshot.sessions.filter(({ session_id }) => !told.has(session_id));
-    const refused = rest.map(({ session_id }) => ({ session_id, reason: '' }));
-    const violations = verifyFleet({ ...plan, refused }, this.#snapshot, this.#others);
+    const sessions = [this.planned()!];
+    const refused: FleetPlan['refused'] = [];
+    this.fleet.tasks.forEach(({ session: { session_id, previous } }, index) => {
+      if (index === this.index) return;
+      const placed = this.state.placed[index] ?? null;
+      if (placed === null) refused.push({ session_id, reason: '' });
+      else {
+        const { accuracy, latencyMs: latency_ms } = placed;
+        const variant = placed.graph.variant.variant_name;
+        sessions.push({ session_id, variant, accuracy, latency_ms, placement: previous! });
+      }
+    });
+    const plan = { algorithm: who, sessions, refused, moved: this.state.moved, utility: this.state.utility };
+    const violations = verifyFleet(plan, this.#snapshot, this.#others);
     if (violations.length === 0) return;
     const message = `the plan of ${who} does not hold: ${violations.slice(0, 3).join('; ')}`;
     throw new OrchestratorError('ALLOCATOR_INVALID', message, { violations: violations.slice(0, 20) });

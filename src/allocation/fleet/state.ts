@@ -177,18 +177,18 @@ export class Appraiser {
 
   appraise(task: Task, graph: Graph, options: Int32Array, nodes: Int32Array, moved: number): Placed {
     const fleet = this.#fleet;
-    const count = fleet.nodeCount;
+    const { nodeCount } = fleet;
     const finish = new Float64Array(nodes.length);
     let latencyMs = 0;
     let lnAccuracy = graph.lnAccuracy;
     for (let at = 0; at < nodes.length; at++) {
       const node = nodes[at]!;
       const option = options[at]!;
-      const cell = option * count + node;
+      const cell = option * nodeCount + node;
       let arrival = 0;
       for (const source of graph.feeds[at]!) {
         const from = nodes[source]!;
-        const bytes = fleet.bytes[options[source]! * count + from]!;
+        const bytes = fleet.bytes[options[source]! * nodeCount + from]!;
         arrival = Math.max(arrival, finish[source]! + fleet.linkMs(from, node, bytes));
         if (from !== node) this.#takeLink(from, node, (task.fps * bytes * 8) / 1e6);
       }
@@ -200,9 +200,15 @@ export class Appraiser {
       // Memory is named even when it is nought: a shared model may still have to be loaded.
       this.#take(fleet.memAt + node, Math.max(fleet.memMb[option]!, Number.MIN_VALUE));
     }
-    const resources = Int32Array.from(this.#touched);
-    const amounts = Float64Array.from(this.#touched, (resource) => this.#amount[resource]!);
-    for (const resource of this.#touched) this.#amount[resource] = 0;
+    const count = this.#touched.length;
+    const resources = new Int32Array(count);
+    const amounts = new Float64Array(count);
+    for (let index = 0; index < count; index++) {
+      const resource = this.#touched[index]!;
+      resources[index] = resource;
+      amounts[index] = this.#amount[resource]!;
+      this.#amount[resource] = 0;
+    }
     this.#touched.length = 0;
     const accuracy = Math.exp(lnAccuracy);
     const utility = task.weight * (ADMITTED_UTILITY + accuracy);

@@ -7,7 +7,6 @@
  * go over them.
  */
 import type {
-  FleetAlternative,
   FleetHandler,
   FleetNode,
   FleetPath,
@@ -18,8 +17,8 @@ import type {
   FleetSnapshot,
   FleetVariant,
 } from '../../contracts/fleet.js';
-import { profileKey } from '../../contracts/plan.js';
-import { HOP_MS, PROFILE_SAMPLES_MIN, UTILISATION_CAP, VARIABILITY } from '../bounds.js';
+import { HOP_MS, UTILISATION_CAP, VARIABILITY } from '../bounds.js';
+import { Needs, type Placed, type Stage } from './verify-needs.js';
 import { misplaced, placeOf } from './verify-place.js';
 
 /** Slack for rounding of sums, relative. */
@@ -40,33 +39,16 @@ export function verifyFleet(
   return new FleetCheck(plan, snapshot, held).run();
 }
 
-/** One handler of one session on its node. */
-interface Placed {
-  readonly handler: FleetHandler;
-  readonly alternative: FleetAlternative;
-  readonly node: FleetNode;
-}
-
-/** With what a packet needs there. */
-interface Stage extends Placed {
-  readonly serviceMs: number;
-  readonly cpuMs: number;
-  readonly gpuMs: number;
-  readonly bytes: number;
-}
-
 class FleetCheck {
   readonly #violations: string[] = [];
   readonly #plan: FleetPlan;
   readonly #snapshot: FleetSnapshot;
   readonly #nodes: ReadonlyMap<number, FleetNode>;
   readonly #sites: ReadonlyMap<string, FleetSite>;
-  readonly #profiles: ReadonlyMap<string, FleetSnapshot['profiles'][number]>;
+  readonly #needs: Needs;
   /** By source_node and target_node. */
   readonly #paths = new Map<number, Map<number, FleetPath>>();
   readonly #services: ReadonlyMap<string, FleetSnapshot['services'][number]>;
-  /** What is loaded for an alternative, in one word. */
-  readonly #keys = new Map<FleetAlternative, string>();
   readonly #load = new Map<string, number>();
   readonly #models = new Map<string, number>();
   readonly #held: ReadonlySet<number>;
@@ -88,7 +70,7 @@ class FleetCheck {
       this.#paths.set(path.source_node, from.set(path.target_node, path));
     }
     this.#sites = new Map(snapshot.sites.map((one) => [one.site, one]));
-    this.#profiles = new Map(snapshot.profiles.map((one) => [`${one.handler_type} ${one.key} ${one.node_id}`, one]));
+    this.#needs = new Needs(snapshot.profiles);
   }
 
   run(): string[] {
@@ -128,7 +110,7 @@ class FleetCheck {
       if (stage === null) return;
       const fault = misplaced(handler, stage.alternative, stage.node, session);
       if (fault !== null) this.#say(`${name}: ${handler.handler_name} @${stage.node.node_name}: ${fault}`);
-      stages.set(handler.handler_id, this.#stage(stage));
+      stages.set(handler.handler_id, this.#needs.of(stage));
     }
     this.#promises(planned, session, variant, stages);
   }
@@ -139,21 +121,22 @@ class FleetCheck {
     const variant = this.#variant(planned, session, name);
     if (variant === null) return;
     const all: Placed[] = [];
+    const { previous = [] } = session;
     for (const [at, handler] of variant.handlers.entries()) {
       const placed = this.#placed(handler, at, planned, name);
       if (placed === null) return;
-      const before = placeOf(session.previous ?? [], handler, at);
+      const before = placeOf(previous, handler, at);
       if (before?.node_id !== placed.node.node_id || before.alternative !== placed.alternative.name)
         this.#say(`${name}: ${handler.handler_name} @${placed.node.node_name}: is held and not where it was`);
       all.push(placed);
     }
     this.#accuracy(planned, variant, all, name);
     const { fps } = session.objective;
-    for (const one of all) if (this.#judgedNodes.has(one.node)) this.#count(this.#stage(one), fps);
+    for (const one of all) if (this.#judgedNodes.has(one.node)) this.#count(this.#needs.of(one), fps);
     for (const { source_handler, target_handler } of variant.links) {
       const from = all.find(({ handler }) => handler.handler_id === source_handler)!;
       const to = all.find(({ handler }) => handler.handler_id === target_handler)!;
-      if (this.#concerns(from.node, to.node)) this.#countLink(from.node, to.node, fps * this.#stage(from).bytes);
+      if (this.#concerns(from.node, to.node)) this.#countLink(from.node, to.node, fps * this.#needs.of(from).bytes);
     }
   }
 
@@ -184,28 +167,6 @@ class FleetCheck {
     if (node !== undefined && alternative !== undefined) return { handler, alternative, node };
     this.#say(`${name}: ${handler.handler_name} has no place, or one that does not exist`);
     return null;
-  }
-
-  #stage({ handler, alternative, node }: Placed): Stage {
-    const known = this.#profiles.get(`${handler.handler_type} ${this.#keyOf(alternative)} ${node.node_id}`);
-    const profile = known !== undefined && known.samples >= PROFILE_SAMPLES_MIN ? known : undefined;
-    const { cost } = alternative;
-    return {
-      ...{ handler, alternative, node },
-      serviceMs: profile?.service_ms ?? cost.cpu_ms / node.speed + cost.gpu_ms / node.speed,
-      cpuMs: profile?.cpu_ms ?? cost.cpu_ms / node.speed,
-      gpuMs: cost.gpu_ms / node.speed,
-      bytes: profile?.out_bytes ?? cost.out_bytes,
-    };
-  }
-
-  #keyOf(alternative: FleetAlternative): string {
-    let key = this.#keys.get(alternative);
-    if (key === undefined) {
-      key = profileKey(alternative.params);
-      this.#keys.set(alternative, key);
-    }
-    return key;
   }
 
   #accuracy(planned: FleetPlanned, variant: FleetVariant, all: Iterable<Placed>, name: string): number {
@@ -289,7 +250,8 @@ class FleetCheck {
     this.#load.set(resource, (this.#load.get(resource) ?? 0) + amount);
   }
 
-  #count({ handler, alternative, node, cpuMs, gpuMs }: Stage, fps: number): void {
+  #count(stage: Stage, fps: number): void {
+    const { handler, alternative, node, cpuMs, gpuMs } = stage;
     const id = node.node_id;
     this.#add(`cpu ${id}`, fps * cpuMs, node.cpu_cores * 1000 * UTILISATION_CAP);
     this.#add(`gpu ${id}`, fps * gpuMs, node.gpus * 1000 * UTILISATION_CAP);
@@ -299,7 +261,7 @@ class FleetCheck {
       // A model counts once for all; whoever comes beside it takes of its memory.
       this.#judged.set(`mem ${id}`, node.mem_mb);
     }
-    const model = `${id} ${handler.handler_type} ${this.#keyOf(alternative)} ${alternative.name}`;
+    const model = `${id} ${this.#needs.modelOf(stage)}`;
     this.#models.set(model, Math.max(this.#models.get(model) ?? 0, alternative.cost.model_mb ?? 0));
   }
 
