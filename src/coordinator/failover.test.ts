@@ -110,6 +110,21 @@ describe('a node is lost', () => {
     expect((await client.nodes())[1]).toMatchObject({ state: 'lost', sessions: [] });
   });
 
+  it('has what takes over run as soon as it is ready, and the others switch to it only then', async () => {
+    const { camera, edge1, edge2, awaitEvent } = await running();
+    const told = (node: typeof camera) => node.puts.filter(({ generation }) => generation === 2).map((put) => put.desired);
+    edge2.holds = true;
+    await edge1.kill();
+    await awaitEvent('session.replaced');
+    await until('it is told', async () => told(edge2).length > 0);
+    await cluster.heartbeats(5);
+    expect([told(edge2), told(camera)]).toEqual([['running'], ['ready']]);
+    edge2.holds = false;
+    await until('the camera switches', async () => told(camera).length > 1);
+    await cluster.heartbeats(3);
+    expect([told(edge2), told(camera)]).toEqual([['running'], ['ready', 'running']]);
+  });
+
   it('is lost when it is silent as well, and its late return is cleaned up', async () => {
     const { id, client, edge1, edge2, awaitEvent } = await running({
       coordinator: { bounds: { heartbeatTimeoutMs: 1_000 } },
