@@ -112,7 +112,8 @@ describe('a node is lost', () => {
 
   it('has what takes over run as soon as it is ready, and the others switch to it only then', async () => {
     const { camera, edge1, edge2, awaitEvent } = await running();
-    const told = (node: typeof camera) => node.puts.filter(({ generation }) => generation === 2).map((put) => put.desired);
+    const told = (node: typeof camera) =>
+      node.puts.filter(({ generation }) => generation === 2).map((put) => put.desired);
     edge2.holds = true;
     await edge1.kill();
     await awaitEvent('session.replaced');

@@ -1,6 +1,7 @@
 /**
  * Rows on their way to the collector: gathered in memory until they are sealed into reports, and kept (compressed, about
- * a tenth; with `files` also on disk, for the next life of the agent) until the collector has taken them. Invariant: at most `rowsMax` rows; beyond it the oldest go, counted.
+ * a tenth) until the collector has taken them; what it does not take at once is also on disk (`files`), for the next life
+ * of the agent. Invariant: at most `rowsMax` rows; beyond it the oldest go, counted.
  * Ledger rows never go, because the account of a session must sum: they come back from a report that has to go, and are
  * put together into fewer that say less of where in a stretch something was dropped.
  * A sealed report never changes: sent again it has the same report_id, and the collector stores it once.
@@ -105,9 +106,17 @@ export class ReportSpool {
       const type = columns ? REPORT_COLUMNS_TYPE : JSON_TYPE;
       const sealed = { report_id, rows, bytes, type, ledger: (report.ledger ?? []) as LedgerRow[] };
       this.#sealed.push(sealed);
-      await this.#files?.write(sealed);
     }
     this.#makeRoom();
+    // A second one says that the collector is away or behind; one alone is on its way, and a file would outlive it by nothing.
+    if (this.#sealed.length > 1) await this.keep();
+  }
+
+  /** Has every sealed report on disk, the oldest first. */
+  async keep(): Promise<void> {
+    for (const report of [...this.#sealed]) {
+      if (this.#sealed.includes(report)) await this.#files?.write(report);
+    }
   }
 
   /** The oldest sealed report. */

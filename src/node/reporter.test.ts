@@ -166,7 +166,7 @@ test('reports that the collector has not taken outlive the agent, and go first, 
   await until(() => collector.attempts.length >= 1, 'an attempt');
   // Killed: nothing of it closes. Its files are what is left.
   const files = () => readdirSync(spoolDir).filter((name) => name.endsWith('.gz'));
-  expect(files()).toHaveLength(1);
+  await until(() => files().length === 1, 'its file');
   writeFileSync(join(spoolDir, '000000000000-broken.json.gz'), 'no report at all');
   const copy = mkdtempSync(join(tmpdir(), 'spool-'));
   onTestFinished(() => rmSync(copy, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
 /**
  * Tells the collector what this node uses and what its packets go through: samples each collectPeriod, reports each
- * sendPeriod. While the collector is away reports wait in the spool (on disk too) and are sent again, the same bytes, with backoff;
- * what the collector refuses for good is dropped and said.
+ * sendPeriod. While the collector is away reports wait in the spool (then on disk too) and are sent again, the same bytes,
+ * with backoff; what the collector refuses for good is dropped and said.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CollectorClient } from '../client/collector-client.js';
@@ -79,6 +79,7 @@ export class Reporter {
     this.#closing.abort();
     const deadline = sleep(FLUSH_TIMEOUT_MS, undefined, { ref: false });
     await Promise.race([this.#pump?.then(() => this.#send()) ?? this.#send(), deadline]);
+    await this.#spool.keep();
     await this.#options.collector.close();
     const left = this.#spool.rows;
     const kept = this.#options.spoolDir == null ? 'are lost' : 'wait on disk for the next start';
@@ -130,6 +131,7 @@ export class Reporter {
         this.#spool.remove(report);
         this.#backoff.reset();
       } else {
+        await this.#spool.keep();
         if (this.#closing.signal.aborted) return;
         await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => {});
       }

@@ -1,5 +1,5 @@
 /**
- * The files of a report spool: one per sealed report, so that what the collector has not taken outlives the agent. The name
+ * The files of a report spool: one per report that waits, so that what the collector has not taken outlives the agent. The name
  * says what is needed to send it again; a file is whole or not there (written under another name first), and one that
  * cannot be read is put aside and said, never in the way of the others.
  *   000000000042-REPORT_ID.columns.gz
@@ -61,8 +61,9 @@ export class SpoolFiles {
     return found;
   }
 
-  /** A disk that is full costs the copy for the next life, not the report: that is in memory. */
+  /** Once for each report. A disk that is full costs the copy for the next life, not the report: that is in memory. */
   async write({ report_id, type, bytes }: StoredReportFile): Promise<void> {
+    if (this.#names.has(report_id)) return;
     const number = String(this.#next++).padStart(12, '0');
     const name = `${number}-${report_id}.${type === REPORT_COLUMNS_TYPE ? 'columns' : 'json'}.gz`;
     const path = join(this.#directory, name);

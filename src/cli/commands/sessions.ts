@@ -184,7 +184,7 @@ export function sessionTable(sessions: readonly SessionView[]): string {
           ms(sink?.endToEndP95Ms),
           String(sink?.dropped ?? '-'),
         ],
-        ...[nodes.join(', '), session.problem ?? ''],
+        ...[nodes.join(', '), session.problem ?? handlerNotes(session).join('; ')],
       ];
     }),
   });
