@@ -71,12 +71,16 @@ export class Session {
     return this.#hosts;
   }
 
-  /** Handlers with work of their own: their models, or their programs. Shared models are counted by themselves. */
+  /**
+   * Handlers that are wanted here with work of their own: their models, or their programs. Shared models are counted by
+   * themselves. A handler that is being replaced counts once, and all of a session before the first of them has its threads.
+   */
   get inferences(): number {
-    const own = this.#hosts.flatMap((host) => [...host.handlers.keys()]);
-    return own.filter((id) => {
-      const resolved = this.#resolved.handlers.get(id);
-      return resolved?.type.host === 'own' && resolved.type.inputs.length > 0 && resolved.handler.share !== true;
+    const { desired, handlers } = this.#target;
+    if (desired === 'stopped') return 0;
+    return handlers.filter(({ handler_id }) => {
+      const { type, handler } = this.#resolved.handlers.get(handler_id)!;
+      return type.host === 'own' && type.inputs.length > 0 && handler.share !== true;
     }).length;
   }
 
@@ -165,7 +169,6 @@ export class Session {
     const isReplaced = (host: Host) => [...host.handlers.keys()].some((id) => startIds.has(id));
     await this.#end(this.#hosts.filter((host) => !plan.keep.includes(host) && isAlone(host) && isReplaced(host)));
     const started: Host[] = [];
-    // One by one: each counts when the next one's threads are chosen.
     for (const group of plan.start) {
       const host = this.#maker.make(group, resolved);
       started.push(host);

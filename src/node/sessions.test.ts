@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import type { NodeSession } from '../contracts/blueprint.js';
+import { HandlerTypeRegistry } from '../contracts/handler-type.js';
 import type { ObservedSession } from '../contracts/node.js';
+import { HANDLER_MANIFESTS } from '../handlers/index.js';
 import { handler, isAlive, share, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
 
 const pids = (session: ObservedSession) => session.handlers.map((one) => one.pid);
@@ -272,4 +274,20 @@ test('closing the agent leaves no process, even of hosts that ignore stop', asyn
   expect(pids(running).every((pid) => isAlive(pid!))).toBe(true);
   await agent.close();
   expect(pids(running).some((pid) => isAlive(pid!))).toBe(false);
+});
+
+test('the inferences of a session share the cores, whichever host is made first', async () => {
+  const types = new HandlerTypeRegistry(HANDLER_MANIFESTS);
+  const agent = await startAgent({ types, threads: null, cpuCores: 8 });
+  await agent.client.putSession(
+    share({
+      handlers: [handler(1, 2), handler(2, 18), handler(3, 19)],
+      links: [link(1, 2), link(2, 3)],
+    }),
+  );
+  const { handlers } = await untilState(agent, 5, 'running');
+  expect(handlers.map(({ threads, threads_why }) => [threads, threads_why])).toEqual([
+    [undefined, undefined],
+    ...[18, 19].map(() => [4, '8 cores for 2 inferences at a time']),
+  ]);
 });
