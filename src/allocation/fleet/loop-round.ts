@@ -260,13 +260,26 @@ export class Round {
 
   /** Another algorithm decides about everybody; those whose place still holds are given to it as held. */
   replace(allocator: Allocator): void {
+    const first = [...this.state.placed];
+    for (let leaving = this.#leaving; ; ) {
+      this.#replaceWith(allocator, leaving);
+      const left = leaving.filter((task) => this.#placed(task) === null);
+      if (left.length === 0) return;
+      for (const task of left) this.#stays.set(task, refusedOf(task, this.#search).reason);
+      // They stay, and nobody may have taken their room: once more without them.
+      restore(this.#search, first);
+      this.changes.clear();
+      leaving = leaving.filter((task) => !left.includes(task));
+    }
+  }
+
+  #replaceWith(allocator: Allocator, leaving: readonly number[]): void {
     const { tasks } = this.#fleet;
-    for (const task of this.#leaving) this.#search.remove(task);
+    for (const task of leaving) this.#search.remove(task);
     const held = new Set(
       tasks.flatMap(({ session }, task) => (this.#placed(task) === null ? [] : [session.session_id])),
     );
-    const { seed } = this.#rules;
-    const plan = allocator.plan(this.#fleet, { seed, iterations: 0, held });
+    const plan = allocator.plan(this.#fleet, { seed: this.#rules.seed, iterations: 0, held });
     const planned = new Map(plan.sessions.map((one) => [one.session_id, one]));
     const appraiser = new Appraiser(this.#fleet);
     tasks.forEach((task, index) => {
@@ -275,10 +288,9 @@ export class Round {
       const placed = one === undefined ? null : placedOf(this.#fleet, task, one, appraiser);
       if (placed === null) return;
       this.#search.keep(index, placed);
-      const why = this.#leaving.includes(index) ? 'left' : 'repaired';
+      const why = leaving.includes(index) ? 'left' : 'repaired';
       this.changes.set(index, task.session.previous === undefined ? 'placed' : why);
     });
-    for (const task of this.#leaving) if (this.#placed(task) === null) this.#stay(task);
   }
 
   movedOf(task: number): number {

@@ -398,6 +398,21 @@ describe('the planning loop', () => {
     expect(changed).toBeGreaterThan(10);
   });
 
+  test('another algorithm gives nobody the room of who cannot leave a drained node', () => {
+    for (const allocator of BASELINES) {
+      const rig = new Rig(instanceOf({ nodes: 12, sessions: 24, seed: 8, load: 2.5 }), DEFAULT_LOOP_RULES, allocator);
+      rig.at(0, ...arrivals(24));
+      const servers = rig.snapshot.nodes.filter(({ labels }) => !labels.includes('client'));
+      for (const [turn, { node_id }] of servers.entries()) {
+        rig.nodes((one) => ({ ...one, drained: one.node_id === node_id }));
+        const before = rig.running.length;
+        // What does not pass the verifier throws.
+        rig.at(100 + 20 * turn, { kind: 'node_drained', node_id }, ...arrivals(24));
+        expect(rig.running.length).toBeGreaterThanOrEqual(before);
+      }
+    }
+  });
+
   test('another algorithm places whoever has no place, and moves nobody else', () => {
     for (const allocator of BASELINES) {
       const rig = new Rig(instanceOf({ nodes: 12, sessions: 12, seed: 2 }), DEFAULT_LOOP_RULES, allocator);
