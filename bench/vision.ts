@@ -22,30 +22,40 @@ import { runShare } from './vision-share.js';
 const CALLS = 5;
 /** The frames of the first calls lie on pages that the system clears first; later ones take their place. */
 const WARM_CALLS = 3;
+/** Of whole chains, which a host runs for hours: after so many frames each buffer lies where an earlier one did. */
+const WARM_FRAMES = 25;
 const require = createRequire(import.meta.url);
 const PICTURE = join(dirname(require.resolve('@vladmandic/face-api/package.json')), 'demo', 'sample1.jpg');
 const UNITS = { call: 'ms', outside: 'ms', share: '%' };
 
-/** `--only models`: without the sessions that share a model; `--only share`: these alone. */
+/**
+ * `--only chains`: whole chains and what they spend outside ONNX Runtime; `--only models`: these and each model; `--only share`:
+ * sessions that share a model alone.
+ */
 export async function run(context: BenchContext): Promise<BenchRow[]> {
   const { only } = context;
-  return [...(only === 'share' ? [] : await runModels(context)), ...(only === 'models' ? [] : await runShare(context))];
+  return [
+    ...(only === 'share' ? [] : await runModels(context)),
+    ...(only === 'models' || only === 'chains' ? [] : await runShare(context)),
+  ];
 }
 
-async function runModels({ rounds, rawFile }: BenchContext): Promise<BenchRow[]> {
+async function runModels({ rounds, rawFile, only }: BenchContext): Promise<BenchRow[]> {
   const frame = await decodePicture(readFileSync(PICTURE));
   const small = await resizeFrame(frame, 640, 480);
-  const [works, onTwo] = [await modelWorks(frame, 1), await modelWorks(frame, 2)];
-  const cases = [...works, ...onTwo].map(({ name, call }) => ({ name, measure: () => timed(call) }));
-  const options = { bench: 'vision', units: UNITS, lessIsBetter: ['call'], rounds, rawFile };
-  const rows = await runCases({ ...options, cases: [...cases, ...pictureCases(small)] });
   const large = await resizeFrame(frame, 1920, 1080);
+  const options = { bench: 'vision', units: UNITS, lessIsBetter: ['call'], rounds, rawFile };
   const chains = await openChains();
-  // Before the peers are loaded: going through their heaps for garbage would count as ours.
-  rows.push(...(await runCases({ ...options, cases: await wholeCases(large, chains) })));
+  // In a process like a handler host's: what dozens of other models and the heaps of the peers cost would count as ours.
+  const rows = await runCases({ ...options, cases: await wholeCases(large, chains) });
+  const isWhole = only !== 'chains';
+  const [works, onTwo] = isWhole ? [await modelWorks(frame, 1), await modelWorks(frame, 2)] : [[], []];
+  const cases = [...works, ...onTwo].map(({ name, call }) => ({ name, measure: () => timed(call) }));
+  if (isWhole) rows.push(...(await runCases({ ...options, cases: [...cases, ...pictureCases(small)] })));
   const peers = await loadPeers();
   if (peers === null) return rows;
-  for (const { work, ours, peer, theirs } of [...modelComparisons(frame, works), ...chainComparisons(large, chains)]) {
+  const models = isWhole ? modelComparisons(frame, works) : [];
+  for (const { work, ours, peer, theirs } of [...models, ...chainComparisons(large, chains)]) {
     const own = { name: `${work}, ours, 1 thread`, measure: () => timed(ours) };
     const other = { name: peer, measure: () => timed(() => theirs(peers)) };
     rows.push(...(await runCases({ ...options, cases: [own, other], reference: peer })));
@@ -77,10 +87,13 @@ async function openChains() {
 async function wholeCases(frame: Frame, { faces, objects }: Chains): Promise<BenchCase[]> {
   const jpeg = await encodeJpeg(frame, 90);
   const measureWhole = async (runtime: Stopwatch, work: (frame: Frame) => Promise<Parameters<typeof drawBoxes>[1]>) => {
-    const { call } = await timed(async () => {
-      const decoded = await decodePicture(jpeg);
-      await drawBoxes(decoded, await work(decoded));
-    }, runtime);
+    const { call } = await timed(
+      async () => {
+        const decoded = await decodePicture(jpeg);
+        await drawBoxes(decoded, await work(decoded));
+      },
+      { stopwatch: runtime, warmCalls: WARM_FRAMES },
+    );
     const outside = call! - runtime.ms / CALLS;
     return { call: call!, outside, share: (100 * outside) / call! };
   };
@@ -151,9 +164,17 @@ async function objectChain() {
   return { runtime, detect: (frame: Frame) => detector.detect(frame) };
 }
 
-/** Mean of CALLS calls after WARM_CALLS, ms. */
-async function timed(call: () => Promise<unknown>, stopwatch?: Stopwatch): Promise<Record<string, number>> {
-  for (let index = 0; index < WARM_CALLS; index++) await call();
+interface TimedOptions {
+  readonly stopwatch?: Stopwatch;
+  readonly warmCalls?: number;
+}
+
+/** Mean of CALLS calls after `warmCalls`, ms. */
+async function timed(
+  call: () => Promise<unknown>,
+  { stopwatch, warmCalls = WARM_CALLS }: TimedOptions = {},
+): Promise<Record<string, number>> {
+  for (let index = 0; index < warmCalls; index++) await call();
   if (stopwatch !== undefined) stopwatch.ms = 0;
   const start = performance.now();
   for (let index = 0; index < CALLS; index++) await call();
