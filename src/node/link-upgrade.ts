@@ -19,6 +19,9 @@ import type { HeldUpgrades } from './held-upgrades.js';
 import type { Host } from './session-hosts.js';
 import type { SessionManager } from './session-manager.js';
 
+/** How long a refused connection may stay open for its answer to be read, ms. */
+const REFUSED_LINGER_MS = 1000;
+
 export interface LinkUpgradeOptions {
   readonly sessions: SessionManager;
   readonly held: HeldUpgrades;
@@ -143,4 +146,8 @@ function refuse(socket: Duplex, error: OrchestratorError): void {
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Nobody reads it any more: a peer that keeps its side open would keep the agent from closing.
+  const timer = setTimeout(() => socket.destroy(), REFUSED_LINGER_MS);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
 }

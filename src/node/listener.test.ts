@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { linkPath } from '../handler-kit/host-protocol.js';
 import { isAlive, post, share, startAgent, type TestAgent, until, untilState } from './agent.testing.js';
 
@@ -103,6 +103,19 @@ function dial(agent: TestAgent, path: string, more = ''): { socket: Socket; answ
   socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: orchestrator-link/1\r\n\r\n${more}`);
   return { socket, answer: new Promise((resolve) => socket.once('data', (data) => resolve(data.toString()))) };
 }
+
+test('a peer that is refused and keeps its side open does not keep the agent from closing', async () => {
+  const agent = await running();
+  const { host, port } = agent.address;
+  const socket = connect({ host, port, allowHalfOpen: true });
+  onTestFinished(() => void socket.destroy());
+  socket.write(
+    `GET ${linkPath(6, LINK)} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: orchestrator-link/1\r\n\r\n`,
+  );
+  const answer = await new Promise<string>((resolve) => socket.once('data', (data) => resolve(data.toString())));
+  expect(answer).toMatch(/^HTTP\/1\.1 404 /);
+  await agent.close();
+});
 
 test('a link to a host that is being made is handed over when it serves, with all that was said meanwhile', async () => {
   const agent = await startAgent({ bounds: { linkHoldMs: 60_000 } });
